@@ -1,0 +1,49 @@
+# make setup   .venv with recllm, its tools and what the tests need; seconds when nothing changed
+# make demo    the whole way on the embedded log: log -> SIDs -> fine-tuned LLM -> report
+# make test    the tests but the slow ones; test-slow: those
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+# uv reads wheels that pip finds through PIP_FIND_LINKS only when it is told of them.
+export UV_FIND_LINKS := $(PIP_FIND_LINKS)
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup demo test test-slow lint types bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml setup.py constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "recllm needs Python 3.11 or newer, found " + sys.version.split()[0] + "; make PYTHON=python3.11 ..."'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/recllm run demo
+
+test: setup
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# A type checker cannot follow the mapping of setup.py, so it is shown a folder of links.
+types: setup
+	rm -rf .typing && mkdir -p .typing/recllm
+	for path in recllm/*; do [ "$$path" = recllm/__pycache__ ] || ln -s "$(CURDIR)/$$path" .typing/recllm/; done
+	for name in data_prep eval recipes; do ln -s "$(CURDIR)/$$name" .typing/recllm/$$name; done
+	$(BIN)/basedpyright
+
+bench: setup
+	for name in $$($(BIN)/python -m benchmarks); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+clean:
+	rm -rf $(VENV) .typing build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,36 @@
+"""Data sources: each reads one kind of log into the interaction and item tables."""
+
+from abc import abstractmethod
+from pathlib import Path
+
+from recllm.config.registry import Plugin
+
+
+class Source(Plugin):
+    """Base of the sources. Subclasses are one file each and take their options as fields."""
+
+    def input_files(self) -> list[Path]:
+        """The files that the log is read from; their contents are part of the stage's key.
+
+        Raises:
+            UserError: a file does not exist.
+        """
+        return []
+
+    @abstractmethod
+    def ingest(self, out: Path) -> dict[str, int]:
+        """Write `interactions.parquet` and `items.parquet` into the folder `out`.
+
+        interactions: row int64, user_id string, item_id string, timestamp int64 (seconds, or
+        the position in an order-only log), and where the log has it rating double. `row`
+        is the log's own order, from 0.
+        items: item_id string, title string, and where known description, categories, brand
+        (strings). An item of the log that the items file lacks gets its id as its title.
+
+        Returns:
+            Counts for the manifest: `interactions`, `items`, and everything that was dropped
+            or filled in, by reason.
+
+        Raises:
+            UserError: a column is missing, a file cannot be read, a value cannot be understood.
+        """

@@ -1,0 +1,182 @@
+"""The stage cache: an artifact is built once for its key, by one process, and never half."""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+import recllm
+from recllm.artifacts.manifest import (
+    Manifest,
+    current_commit,
+    describe_files,
+    find_damage,
+    hash_json,
+)
+from recllm.artifacts.stage import Stage
+
+log = logging.getLogger(__name__)
+
+KEY_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished stage: its folder and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+
+def stage_key(stage: Stage, parents: Mapping[str, str]) -> str:
+    """The key of a stage's artifact: its version, settings and parents' keys, the seed if used."""
+    identity = {
+        "stage": stage.name,
+        "version": stage.version,
+        "settings": stage.settings(),
+        "seed": stage.recipe.seed if stage.seeded else None,
+        "parents": dict(parents),
+    }
+    return hash_json(identity)[:KEY_LENGTH]
+
+
+class Cache:
+    """Artifacts under one folder, at `<stage>/<key>`; several runs and processes share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._verified: dict[Path, Manifest] = {}
+
+    def path(self, stage: str, key: str) -> Path:
+        """Where the artifact of a stage with this key is, or would be."""
+        return self.folder / stage / key
+
+    def find(self, stage: str, key: str) -> Artifact | None:
+        """The artifact, if it exists and every file still has the hash in its manifest."""
+        artifact, damage = self._inspect(stage, key)
+        if damage:
+            log.warning("%s: the cached artifact is damaged (%s)", stage, damage)
+        return artifact
+
+    def why_absent(self, stage: str, key: str) -> str | None:
+        """Why a stage would run: one short reason; None where its artifact is there and whole."""
+        artifact, damage = self._inspect(stage, key)
+        if artifact:
+            return None
+        if damage:
+            return f"its artifact is damaged: {damage}"
+        if self._partial(stage, key).exists():
+            return "an earlier build was interrupted"
+        others = [p for p in (self.folder / stage).glob("*") if (p / "manifest.json").exists()]
+        return "its settings or inputs changed" if others else "it has not run yet"
+
+    def build(self, stage: Stage, parents: Mapping[str, Artifact]) -> Artifact:
+        """Return the stage's artifact, building it unless it is there.
+
+        The folder is built aside, under a lock, and renamed when whole; a second process that
+        wants the same artifact waits and then reads it.
+        """
+        key = stage_key(stage, {name: a.manifest.key for name, a in parents.items()})
+        found = self.find(stage.name, key)
+        if found:
+            return found
+        final, partial = self.path(stage.name, key), self._partial(stage.name, key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(final.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("%s: another process is building this; waiting for it", stage.name)
+            lock.acquire()
+        try:
+            found = self.find(stage.name, key)
+            if found:
+                return found
+            if final.exists():
+                log.warning("%s: rebuilding the damaged artifact", stage.name)
+                shutil.rmtree(final)
+            if partial.exists() and not stage.resumable:
+                shutil.rmtree(partial)
+            partial.mkdir(exist_ok=True)
+            manifest = self._run(stage, key, parents, partial)
+            partial.rename(final)
+            self._verified[final] = manifest
+            return Artifact(final, manifest)
+        finally:
+            lock.release()
+
+    def _run(
+        self, stage: Stage, key: str, parents: Mapping[str, Artifact], folder: Path
+    ) -> Manifest:
+        started = time.monotonic()
+        with PeakMemory() as memory:
+            counts = stage.build({name: a.path for name, a in parents.items()}, folder)
+        manifest = Manifest(
+            stage=stage.name,
+            stage_version=stage.version,
+            key=key,
+            settings=stage.settings(),
+            parents={name: a.manifest.key for name, a in parents.items()},
+            seed=stage.recipe.seed,
+            code_version=recllm.__version__,
+            commit=current_commit(),
+            counts=counts,
+            files=describe_files(folder),
+            seconds=round(time.monotonic() - started, 3),
+            peak_memory_bytes=memory.peak,
+        )
+        manifest.write(folder)
+        return manifest
+
+    def _inspect(self, stage: str, key: str) -> tuple[Artifact | None, str | None]:
+        folder = self.path(stage, key)
+        if folder in self._verified:
+            return Artifact(folder, self._verified[folder]), None
+        if not folder.exists():
+            return None, None
+        manifest = Manifest.read(folder)
+        if manifest is None:
+            return None, "its manifest is missing or unreadable"
+        damage = find_damage(folder, manifest)
+        if damage:
+            return None, damage
+        self._verified[folder] = manifest
+        return Artifact(folder, manifest), None
+
+    def _partial(self, stage: str, key: str) -> Path:
+        return self.folder / stage / f"{key}.partial"
+
+
+class PeakMemory:
+    """Samples this process's resident memory; `peak` is the most seen, in bytes."""
+
+    INTERVAL_SECONDS = 0.1
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.peak = 0
+
+    def __enter__(self) -> "PeakMemory":
+        self._sample()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sample()
+
+    def _sample(self) -> None:
+        self.peak = max(self.peak, self._process.memory_info().rss)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self.INTERVAL_SECONDS):
+            self._sample()

@@ -1,0 +1,1 @@
+"""What a recommender must beat: popularity and co-visitation."""

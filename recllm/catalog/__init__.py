@@ -1,0 +1,1 @@
+"""The catalogue: items, semantic IDs, and the trie over them."""

@@ -1,0 +1,101 @@
+"""`recllm run`, and one command for each part of a run."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from recllm.artifacts.cache import Artifact
+from recllm.artifacts.stage import Stage
+from recllm.cli import pipeline
+from recllm.cli.headline import headline_table
+from recllm.config.loading import load_recipe
+from recllm.config.schema import Recipe
+
+recipe_arguments = [
+    click.argument("recipe"),
+    click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
+    click.option("--dry-run", is_flag=True, help="Say which stages would run, and why."),
+]
+
+
+def with_recipe(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the recipe, its overrides and --dry-run."""
+    for decorate in reversed(recipe_arguments):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@with_recipe
+@click.option("--until", metavar="STAGE", help="Stop after this stage.")
+def run(recipe: str, overrides: tuple[str, ...], dry_run: bool, until: str | None) -> None:
+    """Run every stage of RECIPE that is not done yet, from the log to the report."""
+    execute(load_recipe(recipe, overrides), until, dry_run)
+
+
+@click.command()
+@with_recipe
+def prep(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
+    """Prepare the data of RECIPE: from the log to training prompts."""
+    execute(load_recipe(recipe, overrides), "prompts", dry_run)
+
+
+@click.command()
+@with_recipe
+def sft(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
+    """Fine-tune the model of RECIPE, preparing the data where needed."""
+    execute(load_recipe(recipe, overrides), "sft", dry_run)
+
+
+@click.command("eval")
+@with_recipe
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    metavar="DIR",
+    help="Evaluate this checkpoint instead of the run's own; may be given several times.",
+)
+def evaluate(
+    recipe: str, overrides: tuple[str, ...], dry_run: bool, checkpoints: tuple[str, ...]
+) -> None:
+    """Evaluate on the test split, beside the baselines."""
+    loaded = load_recipe(recipe, overrides)
+    if not checkpoints:
+        execute(loaded, "eval", dry_run)
+        return
+    from recllm.eval.checkpoints import evaluate_checkpoints
+
+    inputs = pipeline.run(loaded, "baselines", _announce)
+    click.echo(evaluate_checkpoints(loaded, inputs, list(checkpoints)))
+
+
+@click.command()
+@with_recipe
+def report(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
+    """Write report.html and report.md of RECIPE's run."""
+    execute(load_recipe(recipe, overrides), "report", dry_run)
+
+
+def execute(recipe: Recipe, until: str | None, dry_run: bool) -> None:
+    """Run or only plan a recipe, and print what came out."""
+    if dry_run:
+        for planned in pipeline.plan(recipe, until):
+            verdict = f"would run: {planned.reason}" if planned.reason else "done already"
+            click.echo(f"{planned.name:10} {planned.key}  {verdict}")
+        return
+    artifacts = pipeline.run(recipe, until, _announce)
+    if "eval" in artifacts:
+        metrics = json.loads((artifacts["eval"].path / "metrics.json").read_text())
+        click.echo("\n" + headline_table(metrics))
+    if "report" in artifacts:
+        click.echo(f"\nreport: {recipe.output_dir / 'report.html'}")
+
+
+def _announce(stage: Stage, artifact: Artifact, built: bool) -> None:
+    manifest = artifact.manifest
+    time = f"{manifest.seconds:7.1f} s" if built else "   cached"
+    counts = ", ".join(f"{name} {count:,}" for name, count in manifest.counts.items() if count)
+    click.echo(f"{stage.name:10} {time}  {counts}")

@@ -1,0 +1,41 @@
+"""The table that a run ends with."""
+
+from typing import Any
+
+COLUMNS = ("hit@5", "hit@10", "ndcg@10", "hit@50")
+
+
+def headline_table(metrics: dict[str, Any]) -> str:
+    """The model and the baselines on the same rows, with 95% intervals, as plain text.
+
+    Args:
+        metrics: the content of an eval's metrics.json.
+    """
+    rows = {"model": metrics["metrics"], **metrics["baselines"]}
+    columns = [name for name in COLUMNS if name in metrics["metrics"]]
+    excluded = metrics["settings"].get("exclude_history")
+    lines = [
+        f"{metrics['split']} split, {metrics['rows']:,} rows, full catalogue, items of the "
+        f"history {'excluded' if excluded else 'not excluded'}; [95% interval]",
+        " " * 14 + "".join(f"{name:<26}" for name in columns),
+    ]
+    for name, values in rows.items():
+        cells = (_cell(values.get(column)) for column in columns)
+        lines.append(f"{name:<14}" + "".join(f"{cell:<26}" for cell in cells))
+    for name, differences in metrics.get("paired", {}).items():
+        difference = differences.get("hit@10")
+        if difference:
+            lo, hi = difference["ci95"]
+            verdict = "above" if lo > 0 else "below" if hi < 0 else "not told apart from"
+            lines.append(
+                f"{verdict} {name}: paired difference in hit@10 "
+                f"{difference['value']:+.4f} [{lo:+.4f}, {hi:+.4f}]"
+            )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(metric: dict[str, Any] | None) -> str:
+    if metric is None:
+        return ""
+    lo, hi = metric["ci95"]
+    return f"{metric['value']:.4f} [{lo:.4f}, {hi:.4f}]"

@@ -1,0 +1,73 @@
+"""`recllm`: the command line. Exit codes: 0 done, 2 the user's mistake, 1 anything else."""
+
+import logging
+import os
+import sys
+
+import click
+
+import recllm
+from recllm.cli.commands import config, doctor, recipes, recommend, stages
+from recllm.errors import UserError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(recllm.__version__, prog_name="recllm")
+@click.option("--verbose", is_flag=True, help="Say more of what is going on.")
+def cli(verbose: bool) -> None:
+    """Make an open LLM a recommender: from an interaction log to a scored model."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
+    )
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("recllm").setLevel(logging.INFO)
+    _quieten_libraries()
+
+
+for command in (
+    stages.run,
+    stages.prep,
+    stages.sft,
+    stages.evaluate,
+    stages.report,
+    recommend.recommend,
+    recipes.recipes,
+    config.config,
+    doctor.doctor,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The entry point `recllm`."""
+    try:
+        cli(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error), 2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted: finished stages are kept; the same command goes on from there", 1)
+    except BrokenPipeError:  # the reader of our output went away: nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        name = f": {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror}{name} (finished stages are kept)", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"recllm: {message}", err=True)
+    sys.exit(code)
+
+
+def _quieten_libraries() -> None:
+    """Bars and notices of the libraries below are noise beside ours."""
+    for name in ("TOKENIZERS_PARALLELISM", "TRL_EXPERIMENTAL_SILENCE"):
+        os.environ.setdefault(name, "false" if name.startswith("TOK") else "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -1,0 +1,110 @@
+"""The stages of a run, in order, and how they are run or only planned."""
+
+import importlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from recllm.artifacts.atomic import write_text
+from recllm.artifacts.cache import Artifact, Cache, stage_key
+from recllm.artifacts.publish import publish
+from recllm.artifacts.stage import Stage
+from recllm.config.loading import to_yaml
+from recllm.config.schema import Recipe
+from recllm.errors import UserError
+
+log = logging.getLogger(__name__)
+
+#: Where each stage is defined, in the order in which they run. Imported only when needed.
+STAGES: dict[str, str] = {
+    "ingest": "recllm.data_prep.ingest:Ingest",
+    "filter": "recllm.data_prep.filter:Filter",
+    "split": "recllm.data_prep.split:SplitStage",
+    "embed": "recllm.data_prep.embed:Embed",
+    "sid": "recllm.data_prep.sid:Sid",
+    "prompts": "recllm.data_prep.prompts:Prompts",
+    "sft": "recllm.train.sft:Sft",
+    "baselines": "recllm.eval.baselines_stage:Baselines",
+    "eval": "recllm.eval.stage:Eval",
+    "report": "recllm.eval.report_stage:Report",
+}
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """What a run would do with a stage: `reason` says why it would run, None that it would not."""
+
+    name: str
+    key: str
+    reason: str | None
+
+
+def build_stages(recipe: Recipe, until: str | None = None) -> list[Stage]:
+    """The stages of a recipe, up to and with `until` and only what that needs.
+
+    Raises:
+        UserError: there is no such stage.
+    """
+    if until is not None and until not in STAGES:
+        raise UserError(f"unknown stage {until!r}; stages: {', '.join(STAGES)}")
+    stages = [_load(path)(recipe) for path in STAGES.values()]
+    if until is None:
+        return stages
+    needed = {until}
+    for stage in reversed(stages):
+        if stage.name in needed:
+            needed |= set(stage.parents)
+    return [stage for stage in stages if stage.name in needed]
+
+
+def plan(recipe: Recipe, until: str | None = None) -> list[PlannedStage]:
+    """What `run` would do, without doing it."""
+    cache = Cache(recipe.cache_dir)
+    keys: dict[str, str] = {}
+    planned: list[PlannedStage] = []
+    will_run: set[str] = set()
+    for stage in build_stages(recipe, until):
+        key = stage_key(stage, {name: keys[name] for name in stage.parents})
+        keys[stage.name] = key
+        reason = cache.why_absent(stage.name, key)
+        rerun = [name for name in stage.parents if name in will_run]
+        if reason and rerun:
+            reason = f"{', '.join(rerun)} will run"
+        if reason:
+            will_run.add(stage.name)
+        planned.append(PlannedStage(stage.name, key, reason))
+    return planned
+
+
+def run(
+    recipe: Recipe,
+    until: str | None = None,
+    on_stage: Callable[[Stage, Artifact, bool], None] | None = None,
+) -> dict[str, Artifact]:
+    """Run the stages that are not in the cache, and publish what the run's folder shows.
+
+    Args:
+        on_stage: called after each stage with its artifact and whether it was built just now.
+    """
+    stages = build_stages(recipe, until)
+    cache = Cache(recipe.cache_dir)
+    write_text(recipe.output_dir / "resolved.yaml", to_yaml(recipe))
+    artifacts: dict[str, Artifact] = {}
+    for stage in stages:
+        parents = {name: artifacts[name] for name in stage.parents}
+        key = stage_key(stage, {name: a.manifest.key for name, a in parents.items()})
+        known = cache.find(stage.name, key)
+        if known is None:
+            log.info("%s …", stage.name)
+        artifact = known or cache.build(stage, parents)
+        artifacts[stage.name] = artifact
+        for source, target in stage.publishes.items():
+            publish(artifact.path / source, recipe.output_dir / target)
+        if on_stage:
+            on_stage(stage, artifact, known is None)
+    return artifacts
+
+
+def _load(path: str) -> type[Stage]:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,155 @@
+"""Read a recipe: its YAML, the recipes it extends, and overrides from the command line."""
+
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recllm.config.registry import nearest
+from recllm.config.schema import Recipe, section_types
+from recllm.config.validation import dump, validate
+from recllm.errors import UserError
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML where 3e-4 is a number and a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise UserError(f"line {line}: the key {key!r} stands twice; keep one of them")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(  # YAML 1.1 wants "3.0e-4" and reads "3e-4" as text
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The validated recipe `name`: a path to a YAML file, or the name of a shipped recipe.
+
+    Args:
+        overrides: `section.key=value` settings, values written as in YAML.
+
+    Raises:
+        UserError: the file, a recipe that it extends, an override or a value is wrong.
+    """
+    raw = read_recipe(find_recipe(name))
+    for override in overrides:
+        raw = _merge(raw, _parse_override(override))
+    return validate(raw)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe with everything resolved, as YAML that loads to the same recipe."""
+    return yaml.safe_dump(dump(recipe), sort_keys=False, allow_unicode=True)
+
+
+def shipped_recipes() -> dict[str, str]:
+    """The recipes that come with recllm: name (such as `base/quickstart`) to description."""
+    root = _shipped_root()
+    paths = sorted(p for p in root.rglob("*.yaml") if p.relative_to(root).parts[0] != "accelerate")
+    return {
+        path.relative_to(root).with_suffix("").as_posix(): read_recipe(path).get("description", "")
+        for path in paths
+    }
+
+
+def find_recipe(name: str, beside: Path | None = None) -> Path:
+    """The file of a recipe: a path (also relative to `beside`), or a shipped recipe's name."""
+    candidates = [Path(name)]
+    if beside is not None:
+        candidates += [beside / name, (beside / name).with_suffix(".yaml")]
+    candidates += [_shipped_root() / f"{name}.yaml", _shipped_root() / name.removeprefix("recipes/")]
+    for path in candidates:
+        if path.is_file():
+            return path
+    root = _shipped_root()
+    known = [p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml")]
+    close = nearest(name.removesuffix(".yaml"), known)
+    hint = f"did you mean {close!r}?" if close else "`recllm recipes ls` lists those shipped"
+    raise UserError(f"no recipe {name!r}: it is neither a file nor a shipped recipe; {hint}")
+
+
+def read_recipe(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The keys of a recipe file, merged over those of the recipe that it extends."""
+    path = path.resolve()
+    if path in seen:
+        chain = " -> ".join(p.name for p in (*seen, path))
+        raise UserError(f"recipes extend each other in a circle: {chain}")
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path}: this is not valid YAML: {problem}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: the recipe cannot be read: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: expected a mapping of keys, found {type(raw).__name__}")
+    parent = raw.pop("extends", None)
+    if parent is None:
+        return raw
+    if not isinstance(parent, str):
+        raise UserError(f"{path}: extends: expected one recipe's name, found {parent!r}")
+    base = read_recipe(find_recipe(parent, beside=path.parent), (*seen, path))
+    base.pop("description", None)
+    return _merge(base, raw)
+
+
+def _shipped_root() -> Path:
+    return Path(str(resources.files("recllm.recipes")))
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UserError(f"expected section.key=value, found {text!r}")
+    try:
+        parsed: Any = yaml.load(value, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError:
+        raise UserError(f"{text!r}: the value is not valid YAML; quote it") from None
+    for part in reversed(key.split(".")):
+        parsed = {part: parsed}
+    return parsed
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    """`over` laid on `base`, mappings merged key by key.
+
+    A section that chooses another plugin than its base loses the options of the base's plugin,
+    and `model.name` and `model.from_scratch` replace each other.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        old = base.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            kept = _without_stale(key, old, value) if depth == 0 else old
+            merged[key] = _merge(kept, value, depth + 1)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _without_stale(section: str, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    if section == "model":
+        rivals = {"name": "from_scratch", "from_scratch": "name"}
+        return {k: v for k, v in old.items() if rivals.get(k) not in new}
+    stale: set[str] = set()
+    kind = section_types().get(section)
+    for field, (registry, default) in (kind.choices if kind else {}).items():
+        before = old.get(field, default)
+        if field in new and str(new[field]).replace("_", "-") != str(before).replace("_", "-"):
+            stale |= set(registry.load(str(before)).model_fields)
+    return {k: v for k, v in old.items() if k not in stale}

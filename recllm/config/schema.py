@@ -1,0 +1,181 @@
+"""What a recipe may say, section by section.
+
+A section that chooses a plugin by name (`data.source: files`) takes that plugin's options beside
+its own keys; validated, the field holds the plugin itself. `recllm.config.validation` does this.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from recllm.config import plugins
+from recllm.config.registry import Registry, unknown_name
+
+Scoring = Literal["vocab", "level", "trie"]
+
+
+class Section(BaseModel):
+    """A part of a recipe. Unknown keys are errors; defaults are checked like anything else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    #: The fields that choose a plugin: the registry and the name taken where none is given.
+    choices: ClassVar[dict[str, tuple[Registry[Any], str]]] = {}
+
+
+class DataSection(Section):
+    """Where the log comes from, how it is filtered, how it is split."""
+
+    choices: ClassVar = {
+        "source": (plugins.SOURCES, "simulated"),
+        "split": (plugins.SPLITS, "leave-one-out"),
+    }
+
+    source: Any
+    split: Any
+    k_core: int = Field(default=5, ge=0, description="0 keeps every user and item")
+    min_rating: float | None = Field(default=None, description="rows rated lower are left out")
+
+
+class EmbedSection(Section):
+    """How an item becomes a vector."""
+
+    choices: ClassVar = {"encoder": (plugins.ENCODERS, "fusion")}
+
+    encoder: Any
+    dimensions: int = Field(default=64, ge=2)
+
+
+class HealthSection(Section):
+    """Limits that a set of SIDs must keep; crossing one fails the stage."""
+
+    min_utilisation: float = Field(default=0.5, ge=0, le=1, description="codes used, first level")
+    max_collision_rate: float = Field(default=0.9, ge=0, le=1, description="before resolution")
+    max_resolution_cost: float = Field(default=0.25, ge=0, description="relative rise of the MSE")
+
+
+class SidSection(Section):
+    """How a vector becomes a semantic ID."""
+
+    choices: ClassVar = {"quantizer": (plugins.QUANTIZERS, "rq-kmeans")}
+
+    quantizer: Any
+    levels: int = Field(default=3, ge=1, le=8)
+    codes: int = Field(default=256, ge=2, le=65536)
+    health: HealthSection = HealthSection()
+
+
+class PromptSection(Section):
+    """How a history becomes text."""
+
+    template: str = Field(default="plain", description="a shipped template or a YAML file")
+    max_history: int = Field(default=20, ge=1, description="only the last items are shown")
+
+
+class FromScratchSection(Section):
+    """A small backbone with random weights and a tokenizer trained on the item text."""
+
+    architecture: Literal["qwen2", "qwen3", "llama"] = "qwen3"
+    hidden: int = Field(default=128, ge=8)
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1)
+    intermediate: int | None = Field(default=None, ge=8, description="default: 4 × hidden")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    vocabulary: int = Field(default=1024, ge=300, description="byte-level BPE, before the SIDs")
+    tie_embeddings: bool = True
+
+    @model_validator(mode="after")
+    def _heads_divide_hidden(self) -> "FromScratchSection":
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"hidden ({self.hidden}) must be a multiple of 2 × heads ({2 * self.heads})"
+            )
+        return self
+
+
+class ModelSection(Section):
+    """The backbone: a Hugging Face causal LM by id or folder, or a small one from scratch."""
+
+    name: str | None = Field(default=None, description="a Hub id or a local folder")
+    from_scratch: FromScratchSection | None = None
+    tuning: Literal["full"] = "full"
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 on a GPU that has it, else float32"
+    )
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _one_backbone(self) -> "ModelSection":
+        if (self.name is None) == (self.from_scratch is None):
+            raise ValueError("give exactly one of 'name' and 'from_scratch'")
+        return self
+
+
+class SftSection(Section):
+    """Supervised fine-tuning. `trainer` goes to TRL's SFTConfig as it is."""
+
+    tasks: dict[str, float] = Field(default={"seqrec": 1.0}, min_length=1)
+    targets: Literal["last", "all"] = "last"
+    loss: Literal["vocab", "level"] = Field(
+        default="vocab", description="level: normalised over the codes of a SID's level"
+    )
+    validation_users: int = Field(default=1000, ge=1, description="sampled once, by the seed")
+    patience: int = Field(default=3, ge=1, description="epochs without a better ndcg@10")
+    trainer: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _tasks_are_known(self) -> "SftSection":
+        for task, weight in self.tasks.items():
+            if task.replace("_", "-") not in plugins.TASKS.names():
+                raise ValueError(unknown_name("task", task, plugins.TASKS.names()))
+            if weight <= 0:
+                raise ValueError(f"the weight of task {task!r} must be above 0, found {weight}")
+        return self
+
+
+class EvalSection(Section):
+    """How checkpoints are ranked and compared."""
+
+    choices: ClassVar = {"engine": (plugins.ENGINES, "transformers")}
+
+    engine: Any
+    beams: int = Field(default=50, ge=1)
+    scoring: Scoring = "vocab"
+    exclude_history: bool = False
+    cutoffs: tuple[int, ...] = Field(default=(1, 5, 10, 20, 50), min_length=1)
+    bootstrap: int = Field(default=1000, ge=100, description="resamples for the intervals")
+    batch_tokens: int = Field(default=16384, ge=1, description="prompt and beam tokens a batch")
+
+    @model_validator(mode="after")
+    def _cutoffs_within_beams(self) -> "EvalSection":
+        if any(k < 1 or k > self.beams for k in self.cutoffs):
+            raise ValueError(
+                f"cutoffs must lie between 1 and beams ({self.beams}), found {list(self.cutoffs)}"
+            )
+        return self
+
+
+class Recipe(Section):
+    """A whole run. See `recllm recipes ls` for those that are shipped."""
+
+    description: str = ""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    output_dir: Path
+    cache_dir: Path = Path("runs/.cache")
+    data: DataSection
+    embed: EmbedSection
+    sid: SidSection
+    model: ModelSection
+    prompts: PromptSection = PromptSection()
+    sft: SftSection
+    eval: EvalSection
+
+
+def section_types() -> dict[str, type[Section]]:
+    """The sections of a recipe by name."""
+    return {
+        name: field.annotation
+        for name, field in Recipe.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }

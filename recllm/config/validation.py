@@ -1,0 +1,150 @@
+"""A recipe's keys to a validated Recipe, or every mistake in it at once."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from recllm.config.registry import Plugin, nearest
+from recllm.config.schema import Recipe, Section, section_types
+from recllm.errors import UserError
+
+
+def validate(raw: dict[str, Any]) -> Recipe:
+    """Turn the keys of a recipe into a Recipe.
+
+    Raises:
+        UserError: with one line for each mistake: its dotted path, what was expected and found.
+    """
+    errors: list[str] = []
+    values = dict(raw)
+    for name, section in section_types().items():
+        given = raw.get(name, {})
+        if given is None or isinstance(given, dict):
+            values[name] = _validate_section(section, given or {}, name, errors)
+    required_missing = {name for name, value in values.items() if value is None and name in raw}
+    recipe = _construct(Recipe, values, "", errors, skip=required_missing)
+    if recipe is not None:
+        errors += _trainer_errors(recipe.sft.trainer, "sft.trainer")
+    if recipe is None or errors:
+        count = f"{len(errors)} mistake{'s' if len(errors) > 1 else ''}"
+        raise UserError(f"the recipe has {count}:\n" + "\n".join(f"  {e}" for e in errors))
+    return recipe
+
+
+def dump(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as the keys that would give it: JSON values, every default written out."""
+    return {
+        name: _dump_section(value) if isinstance(value, Section) else _json(recipe, name)
+        for name, value in ((name, getattr(recipe, name)) for name in type(recipe).model_fields)
+    }
+
+
+def _dump_section(section: Section) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        if name in section.choices:
+            plugin: Plugin = getattr(section, name)
+            values[name] = plugin.name
+            values.update(plugin.model_dump(mode="json"))
+        else:
+            values[name] = _json(section, name)
+    return values
+
+
+def _json(model: BaseModel, field: str) -> Any:
+    return model.model_dump(mode="json", include={field})[field]
+
+
+def _validate_section(
+    section: type[Section], given: dict[str, Any], path: str, errors: list[str]
+) -> Section | None:
+    """Validate one section and the plugins that it names; collect what is wrong."""
+    own = set(section.model_fields)
+    values = {key: value for key, value in given.items() if key in own}
+    left = {key: value for key, value in given.items() if key not in own}
+    chosen_all = True
+    for field, (registry, default) in section.choices.items():
+        try:
+            plugin = registry.load(str(given.get(field, default)))
+        except UserError as error:
+            errors.append(f"{path}.{field}: {error}")
+            values[field] = None
+            chosen_all = False
+            continue
+        options = {key: left.pop(key) for key in list(left) if key in plugin.model_fields}
+        values[field] = _construct(plugin, options, path, errors)
+        own |= set(plugin.model_fields)
+    if chosen_all:  # else a key may belong to the plugin that was meant
+        for key in left:
+            errors.append(f"{path}.{key}: unknown key; {_suggest(key, own)}")
+    return _construct(section, values, path, errors)
+
+
+ModelType = Any
+
+
+def _construct(
+    model: type[BaseModel],
+    values: dict[str, Any],
+    path: str,
+    errors: list[str],
+    skip: Iterable[str] = (),
+) -> ModelType:
+    """An instance of `model`, or None and its mistakes added to `errors`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        for detail in error.errors():
+            loc = ".".join(str(part) for part in detail["loc"])
+            if loc in skip or (detail["loc"] and values.get(str(detail["loc"][0]), 0) is None):
+                continue  # the section itself was found wrong and has been reported
+            where = ".".join(part for part in (path, loc) if part) or "recipe"
+            errors.append(f"{where}: {_explain(detail, model)}")
+        return None
+
+
+def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, found = detail["type"], detail.get("input")
+    if kind == "extra_forbidden":
+        return f"unknown key; {_suggest(str(detail['loc'][-1]), _fields_at(model, detail['loc']))}"
+    if kind == "missing":
+        return "is required, but missing"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if kind == "value_error":
+        return message
+    return f"expected {message}, found {found!r}"
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> set[str]:
+    """The fields of the model that the last part of an error's location was looked up in."""
+    current: Any = model
+    for part in loc[:-1]:
+        field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
+        annotation = field.annotation if field else None
+        nested = [annotation, *getattr(annotation, "__args__", ())]
+        current = next((n for n in nested if hasattr(n, "model_fields")), None)
+    return set(current.model_fields) if current else set()
+
+
+def _suggest(key: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = nearest(key, known)
+    return f"did you mean {close!r}?" if close else f"known keys: {', '.join(known)}"
+
+
+def _trainer_errors(trainer: dict[str, Any], path: str) -> list[str]:
+    """Keys of a trainer block that TRL's own configuration does not have."""
+    if not trainer:
+        return []
+    from trl import SFTConfig
+
+    known = {field.name for field in dataclasses.fields(SFTConfig)}
+    return [
+        f"{path}.{key}: TRL's SFTConfig has no such field"
+        + (f"; did you mean {close!r}?" if (close := nearest(key, known)) else "")
+        for key in trainer
+        if key not in known
+    ]

@@ -1,0 +1,1 @@
+"""Constrained tree beam search: how a model's probabilities become ranked items."""

@@ -1,0 +1,22 @@
+"""Ranking metrics and their intervals: formulas on ranks and scores, numpy only."""
+
+from recllm.metrics.bootstrap import bootstrap_interval, bootstrap_intervals, paired_interval
+from recllm.metrics.classification import auc
+from recllm.metrics.ranking import RankMetric, compute, parse, rank_metrics
+from recllm.metrics.ranking.hit import hit
+from recllm.metrics.ranking.mrr import mrr
+from recllm.metrics.ranking.ndcg import ndcg
+
+__all__ = [
+    "RankMetric",
+    "auc",
+    "bootstrap_interval",
+    "bootstrap_intervals",
+    "compute",
+    "hit",
+    "mrr",
+    "ndcg",
+    "paired_interval",
+    "parse",
+    "rank_metrics",
+]

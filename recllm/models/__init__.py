@@ -1,0 +1,1 @@
+"""Backbones: loading, building from scratch, and the vocabulary of SID tokens."""

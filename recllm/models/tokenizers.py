@@ -1,0 +1,98 @@
+"""Tokenizers: from the Hub or a folder, or trained on the item text; extended by SID tokens."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from recllm.catalog.sids import SidIndex
+from recllm.config.schema import ModelSection
+from recllm.errors import UserError
+
+END_TOKEN = "<|endoftext|>"
+PAD_TOKEN = "<|pad|>"
+
+
+def load_tokenizer(section: ModelSection, texts: Sequence[str]) -> PreTrainedTokenizerBase:
+    """The tokenizer that a recipe's model uses, before SID tokens.
+
+    Args:
+        texts: what a `from_scratch` tokenizer is trained on.
+
+    Raises:
+        UserError: the model's tokenizer cannot be loaded.
+    """
+    if section.from_scratch is not None:
+        return train_tokenizer(texts, section.from_scratch.vocabulary)
+    from transformers import AutoTokenizer
+
+    assert section.name is not None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            section.name, trust_remote_code=section.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(cannot_load("tokenizer", section.name, error)) from None
+    if tokenizer.eos_token is None:
+        raise UserError(f"model {section.name}: its tokenizer has no end-of-sequence token")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerBase:
+    """A byte-level BPE tokenizer trained on `texts`; the same texts give the same tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END_TOKEN, PAD_TOKEN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END_TOKEN, pad_token=PAD_TOKEN
+    )
+
+
+def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> None:
+    """Add every SID token that the tokenizer lacks.
+
+    They are ordinary tokens, not special ones: `skip_special_tokens` must not strip an answer.
+    """
+    from transformers import AddedToken
+
+    missing = [token for token in sids.tokens() if token not in tokenizer.get_added_vocab()]
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in missing])
+
+
+def sid_token_ids(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> NDArray[np.int64]:
+    """The token id of each code: (levels, codes_per_level).
+
+    Raises:
+        UserError: the tokenizer lacks SID tokens of this index.
+    """
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in sids.tokens() if token not in vocabulary]
+    if missing:
+        raise UserError(
+            f"the tokenizer lacks {len(missing)} SID tokens of this index, such as {missing[0]}; "
+            "the checkpoint was trained with other SIDs: use the SIDs in the checkpoint's folder"
+        )
+    ids = np.array([vocabulary[token] for token in sids.tokens()], dtype=np.int64)
+    return ids.reshape(sids.levels, sids.codes_per_level)
+
+
+def cannot_load(what: str, name: str, error: Exception) -> str:
+    """The message for a model or tokenizer that transformers could not load."""
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    return (
+        f"model.name: the {what} of {name!r} cannot be loaded: {first_line} "
+        "(expected a local folder, or a Hub id that can be reached)"
+    )

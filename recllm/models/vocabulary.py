@@ -1,0 +1,41 @@
+"""New rows of the embedding and of the head, started from what the old rows look like."""
+
+import torch
+from transformers import PreTrainedModel
+
+#: How far new rows are spread, as a share of the old rows' spread: all near their mean, so that
+#: no new token is likelier than an old one before it is trained, yet all different.
+SPREAD = 0.1
+#: The old rows that the covariance is taken from, so that memory stays small for any vocabulary.
+SAMPLE = 4096
+
+
+def extend_vocabulary(model: PreTrainedModel, size: int, seed: int) -> None:
+    """Make room for `size` tokens; rows that exist stay as they are.
+
+    New rows are drawn from a normal distribution with the old rows' mean and a scaled-down
+    version of their covariance (Hewitt, "Initializing New Word Embeddings", 2021). Checkpoints
+    often have more rows than their tokenizer has tokens; such rows are never cut.
+    """
+    old = model.get_input_embeddings().weight.shape[0]
+    if size <= old:
+        return
+    model.resize_token_embeddings(size, mean_resizing=False)
+    generator = torch.Generator().manual_seed(seed)
+    tables = [model.get_input_embeddings().weight]
+    head = model.get_output_embeddings()
+    if head is not None and head.weight is not tables[0]:
+        tables.append(head.weight)
+    for table in tables:
+        _draw_rows(table, old, generator)
+
+
+@torch.no_grad()
+def _draw_rows(table: torch.Tensor, old: int, generator: torch.Generator) -> None:
+    sample = torch.randperm(old, generator=generator)[:SAMPLE].to(table.device)
+    known = table[sample].float()
+    mean = known.mean(dim=0)
+    # A random combination of the centred rows has their covariance; no factorisation needed.
+    weights = torch.randn(table.shape[0] - old, len(known), generator=generator).to(table.device)
+    drawn = mean + SPREAD * (weights @ (known - mean)) / len(known) ** 0.5
+    table[old:] = drawn.to(table.dtype)

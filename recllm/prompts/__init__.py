@@ -1,0 +1,1 @@
+"""How an item and a history become text: templates and tasks."""
