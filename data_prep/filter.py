@@ -1,0 +1,146 @@
+"""The stage `filter`: rating threshold, k-core, and the dense index of the items that are left."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recllm.artifacts.stage import Stage
+from recllm.data_prep.tables import discard, materialise, read, scalars, session, write
+from recllm.errors import UserError
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+    from ibis.expr.types import Table
+
+
+class Filter(Stage):
+    """Leaves out what is rated too low, then users and items with too few interactions."""
+
+    name = "filter"
+    parents = ("ingest",)
+
+    def settings(self) -> dict[str, Any]:
+        """The core's k and the least rating."""
+        data = self.recipe.data
+        return {"k_core": data.k_core, "min_rating": data.min_rating}
+
+    def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
+        """Write what is left, with the items numbered in the order of their ids.
+
+        interactions.parquet: row (as ingested, with gaps), user_id, item int32, timestamp and
+        whatever else the log has; in the order of row. items.parquet: item int32, item_id,
+        title, …; the items that occur, in the order of item.
+        """
+        data = self.recipe.data
+        with session() as con:
+            log = read(con, inputs["ingest"] / "interactions.parquet")
+            items = read(con, inputs["ingest"] / "items.parquet")
+            counts = {"interactions_before": _count(log), "items_before": _count(items)}
+            if "history" in log.columns and (data.k_core or data.min_rating is not None):
+                raise UserError(
+                    "ready-made histories cannot be filtered; "
+                    "set data.k_core to 0 and data.min_rating to null"
+                )
+            if data.min_rating is not None:
+                log, below = rated(log, data.min_rating)
+                counts |= below
+            if data.k_core > 1:
+                log, below = _in_core(con, log, data.k_core)
+                counts |= below
+            return counts | _write(con, log, items, out)
+
+
+def rated(log: "Table", min_rating: float) -> tuple["Table", dict[str, int]]:
+    """The interactions rated `min_rating` or better; those without a rating are left out too.
+
+    Raises:
+        UserError: the log has no ratings, or none is high enough.
+    """
+    if "rating" not in log.columns:
+        raise UserError(
+            f"data.min_rating is {min_rating:g}, but the log has no ratings; "
+            "name their column with data.columns.rating or drop data.min_rating"
+        )
+    kept = log.filter(log.rating >= min_rating)
+    sums = {
+        "below_rating": (log.rating < min_rating).sum(),
+        "without_rating": log.rating.isnull().sum(),
+    }
+    counts = {name: int(n or 0) for name, n in scalars(log.aggregate(**sums)).items()}
+    if not _count(kept):
+        raise UserError(
+            f"no interaction is rated {min_rating:g} or better ({_size(log)}); "
+            "lower data.min_rating"
+        )
+    return kept, counts
+
+
+def k_core(con: "Backend", pairs: "Table", k: int) -> "Table":
+    """The largest subset in which every user and every item has at least `k` rows.
+
+    Args:
+        pairs: a materialised table with `user` and `item`; it is discarded.
+    """
+    size = _count(pairs)
+    while True:
+        kept = pairs
+        for side in ("user", "item"):
+            often = kept.group_by(side).having(kept.count() >= k).aggregate(n=kept.count())
+            kept = kept.semi_join(often, side)
+        kept = materialise(con, kept)
+        discard(con, pairs)
+        if _count(kept) == size:
+            return kept
+        pairs, size = kept, _count(kept)
+
+
+def _in_core(con: "Backend", log: "Table", k: int) -> tuple["Table", dict[str, int]]:
+    users, items = _numbered(con, log, "user_id", "user"), _numbered(con, log, "item_id", "item")
+    pairs = log.join(users, "user_id").join(items, "item_id").select("row", "user", "item")
+    core = k_core(con, materialise(con, pairs), k)
+    before, after = _count(log), _count(core)
+    if not after:
+        raise UserError(
+            f"k-core {k} removes all of the {_size(log)}: no group of users and items has {k} "
+            "interactions each; lower data.k_core"
+        )
+    left = scalars(core.aggregate(users=core.user.nunique(), items=core["item"].nunique()))
+    counts = {
+        "interactions_below_k_core": before - after,
+        "users_below_k_core": _count(users) - left["users"],
+        "items_below_k_core": _count(items) - left["items"],
+    }
+    return log.semi_join(core, "row"), counts
+
+
+def _numbered(con: "Backend", log: "Table", column: str, number: str) -> "Table":
+    """The distinct ids of a column with a number each: integers are quicker to group and join."""
+    import ibis
+
+    return materialise(con, log.select(column).distinct().mutate(**{number: ibis.row_number()}))
+
+
+def _write(con: "Backend", log: "Table", items: "Table", out: Path) -> dict[str, int]:
+    import ibis
+
+    used = items.semi_join(log, "item_id")
+    index = ibis.row_number().over(order_by=used.item_id).cast("int32")
+    others = [name for name in items.columns if name != "item_id"]
+    used = materialise(con, used.select("item_id", *others, item=index))
+    write(con, used.select("item", "item_id", *others).order_by("item"), out / "items.parquet")
+    extra = [name for name in log.columns if name not in ("row", "user_id", "item_id", "timestamp")]
+    log = log.join(used.select("item_id", "item"), "item_id")
+    log = log.select("row", "user_id", "item", "timestamp", *extra).order_by("row")
+    write(con, log, out / "interactions.parquet")
+    written = read(con, out / "interactions.parquet")
+    users = scalars(written.aggregate(users=written.user_id.nunique()))
+    return {"interactions": _count(written), **users, "items": _count(used)}
+
+
+def _count(table: "Table") -> int:
+    return scalars(table.aggregate(n=table.count()))["n"]
+
+
+def _size(log: "Table") -> str:
+    found = scalars(log.aggregate(users=log.user_id.nunique(), items=log.item_id.nunique()))
+    return f"{_count(log)} interactions ({found['users']} users, {found['items']} items)"

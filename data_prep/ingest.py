@@ -1,0 +1,106 @@
+"""The stage `ingest`: a source's log as two tables, checked."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recllm.artifacts.manifest import hash_file
+from recllm.artifacts.stage import Stage
+from recllm.data_prep.tables import read, scalars, session
+from recllm.errors import UserError
+
+INTERACTIONS = {
+    "row": pa.int64(),
+    "user_id": pa.string(),
+    "item_id": pa.string(),
+    "timestamp": pa.int64(),
+}
+#: `split`, `sequence` and `history` come with logs that are split already: see splits/given.py.
+OPTIONAL_INTERACTIONS = {
+    "rating": pa.float64(),
+    "behavior": pa.string(),
+    "split": pa.string(),
+    "sequence": pa.int64(),
+    "history": pa.int64(),
+}
+ITEMS = {"item_id": pa.string(), "title": pa.string()}
+
+
+class Ingest(Stage):
+    """Runs the recipe's data source."""
+
+    name = "ingest"
+
+    def settings(self) -> dict[str, Any]:
+        """The source, its options but for paths, and the content of the files at those paths."""
+        source = self.recipe.data.source
+        paths = {name for name, value in source if isinstance(value, Path)}
+        options = source.model_dump(mode="json", exclude=paths)
+        return {"source": source.name, "options": options, "files": self._files}
+
+    def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
+        """Write `interactions.parquet` and `items.parquet`; see `recllm.data_prep.sources`."""
+        counts = self.recipe.data.source.ingest(out)
+        if not counts["interactions"]:
+            raise UserError("the log holds no interactions; check data.path and data.columns")
+        check_tables(out)
+        return counts
+
+    @cached_property
+    def _files(self) -> list[list[str]]:
+        return [[path.name, hash_file(path)] for path in self.recipe.data.source.input_files()]
+
+
+def check_tables(folder: Path) -> None:
+    """Hold a source's tables to their schema.
+
+    Raises:
+        ValueError: a table breaks it: the source has a bug.
+    """
+    log, items = folder / "interactions.parquet", folder / "items.parquet"
+    _check_columns(log, INTERACTIONS, OPTIONAL_INTERACTIONS)
+    _check_columns(items, ITEMS, None)
+    with session() as con:
+        log_table, item_table = read(con, log), read(con, items)
+        facts = scalars(
+            log_table.aggregate(
+                rows=log_table.count(),
+                first=log_table.row.min(),
+                last=log_table.row.max(),
+                distinct=log_table.row.nunique(),
+                **{f"null {name}": log_table[name].isnull().sum() for name in INTERACTIONS},
+            )
+        )
+        facts |= scalars(
+            item_table.aggregate(
+                items=item_table.count(),
+                ids=item_table.item_id.nunique(),
+                **{f"null item {name}": item_table[name].isnull().sum() for name in ITEMS},
+            )
+        )
+        orphans = log_table.anti_join(item_table, "item_id")
+        facts["unknown items"] = scalars(orphans.aggregate(n=orphans.count()))["n"]
+    rows = facts["rows"]
+    whole = facts["distinct"] == rows and (facts["first"], facts["last"]) == (0, rows - 1)
+    if not whole:
+        raise ValueError(f"{log}: row must count from 0 to {rows - 1}")
+    if facts["items"] != facts["ids"]:
+        raise ValueError(f"{items}: item_id must be unique")
+    for fact, number in facts.items():
+        if fact.startswith(("null", "unknown")) and number:
+            raise ValueError(f"{folder}: {number} × {fact}")
+
+
+def _check_columns(
+    path: Path, required: dict[str, pa.DataType], optional: dict[str, pa.DataType] | None
+) -> None:
+    found = {field.name: field.type for field in pq.read_schema(path)}
+    expected = required | (optional if optional is not None else dict.fromkeys(found, pa.string()))
+    wrong = {name: type_ for name, type_ in found.items() if expected.get(name) != type_}
+    missing = required.keys() - found.keys()
+    if wrong or missing:
+        raise ValueError(f"{path}: wrong columns {wrong}, missing columns {sorted(missing)}")

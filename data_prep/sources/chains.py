@@ -1,0 +1,176 @@
+"""Ready-made (history, target) rows in train, valid and test files, as papers publish them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recllm.data_prep.sources import Source
+from recllm.data_prep.sources._log import (
+    choose,
+    clean_ids,
+    is_json,
+    item_columns,
+    parse_list,
+    read_items,
+    refuse,
+    require,
+    write_log,
+)
+from recllm.data_prep.sources._reading import (
+    column_names,
+    existing,
+    find_table,
+    load,
+    require_table,
+)
+from recllm.data_prep.tables import materialise, scalars, session
+from recllm.errors import UserError
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+    from ibis.expr.types import ArrayColumn, StringColumn, Table
+
+SPLITS = ("train", "valid", "test")
+
+
+class _Columns(BaseModel):
+    """The user's names for the columns of the three files and of the items."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user: str | None = Field(default=None, description="a user or a chain; may be missing")
+    history: str | None = Field(default=None, description="item ids: spaces between, or a list")
+    target: str | None = None
+    item_id: str | None = Field(default=None, description="in the items file")
+    title: str | None = None
+    description: str | None = None
+    categories: str | None = None
+    brand: str | None = None
+
+
+class Chains(Source):
+    """Goes with `split: given` and `k_core: 0`: the log is derived from the rows.
+
+    A row whose history is the end of the one before it (of the same user and file) and its
+    target continues that row's sequence; any other row starts a new one. Besides the usual
+    columns the log has `split`, `sequence` and `history`, which the split `given` reads.
+    """
+
+    path: Path = Field(description="a folder with train.*, valid.*, test.* and perhaps items.*")
+    columns: _Columns = _Columns()
+
+    def input_files(self) -> list[Path]:
+        """The three splits, then the items where there are some."""
+        if not existing(self.path).is_dir():
+            raise UserError(f"{self.path}: expected a folder with train.*, valid.* and test.*")
+        items = find_table(self.path, "items")
+        files = [require_table(self.path, name) for name in SPLITS]
+        return files if items is None else [*files, items]
+
+    def ingest(self, out: Path) -> dict[str, int]:
+        """Read the rows, put them into sequences and write these as a log."""
+        import ibis
+
+        files = self.input_files()
+        with session() as con:
+            parts = [
+                self._places(con, path, name).mutate(part=ibis.literal(number))
+                for number, (name, path) in enumerate(zip(SPLITS, files[:3], strict=True))
+            ]
+            placed = materialise(con, ibis.union(*parts))
+            log = materialise(con, _as_log(placed))
+            items = None
+            if len(files) > 3:
+                chosen = item_columns(con, files[3], self.columns.model_dump(), ("item_id", "item"))
+                items = read_items(con, files[3], chosen)
+            counts = scalars(
+                placed.aggregate(
+                    sequences=placed.starts.sum(),
+                    targets_without_history=(placed.is_target & (placed.history == 0)).sum(),
+                )
+            )
+            counts = {name: int(number) for name, number in counts.items()}
+            return {"order_only": 1} | counts | write_log(con, log, items, out)
+
+    def _places(self, con: "Backend", path: Path, split: str) -> "Table":
+        """One row for each place of each sequence of a file.
+
+        Columns: user_id, first (the sequence's first line), line, offset, item_id, history,
+        split, is_target, starts.
+        """
+        import ibis
+
+        table = materialise(con, self._rows(con, path))
+        before = ibis.window(group_by=table.user_id, order_by=table.line)
+        longer = table.items.lag().concat(ibis.array([table.target.lag()])).over(before)
+        end = longer[longer.length() - table.items.length() :]
+        continues = (table.items.length() > 0) & (table.items.length() <= longer.length())
+        continues = (continues & (end == table.items)).fill_null(False)
+        table = materialise(con, table.mutate(continues=continues))
+        target = ibis.array([table.target])
+        places = ibis.ifelse(table.continues, target, table.items.concat(target))
+        first = table.line.max(where=~table.continues).over(
+            group_by=table.user_id, order_by=table.line, rows=(None, 0)
+        )
+        placed = table.mutate(first=first, item_id=places, last=places.length() - 1)
+        placed = placed.unnest("item_id", offset="offset")
+        is_target = placed.offset == placed["last"]
+        return placed.select(
+            "user_id",
+            "first",
+            "line",
+            "offset",
+            "item_id",
+            history=ibis.ifelse(is_target, placed["items"].length(), 0).cast("int64"),
+            split=ibis.ifelse(is_target | ibis.literal(split == "train"), split, None),
+            is_target=is_target,
+            starts=(placed.offset == 0) & ~placed.continues,
+        )
+
+    def _rows(self, con: "Backend", path: Path) -> "Table":
+        """A file's rows: line, user_id, items (the history) and target."""
+        found, asked = column_names(con, path), self.columns
+        chosen = {
+            "history": require(path, found, "history", asked.history, ("history",)),
+            "target": require(path, found, "target", asked.target, ("target",)),
+        }
+        user = choose(path, found, "user", asked.user, ("user_id", "user", "chain_id"))
+        if user:
+            chosen["user_id"] = user
+        table = load(con, path, chosen)
+        target, items = clean_ids(table, "target"), _item_ids(table.history)
+        problems = {chosen["target"]: target.isnull(), chosen["history"]: items.isnull()}
+        if user:
+            user_id = clean_ids(table, "user_id")
+            problems[user] = user_id.isnull()
+            user_id = user_id if user != "chain_id" else "chain " + user_id
+        else:
+            user_id = "row " + (table.row + 1).cast("string")
+        refuse(path, table, problems)
+        return table.select(line=table.row, user_id=user_id, items=items, target=target)
+
+
+def _item_ids(history: "StringColumn") -> "ArrayColumn":
+    """Item ids with spaces between them, or as a JSON list; null where it is neither."""
+    import ibis
+
+    text = history.fill_null("").strip()
+    listed = text.startswith("[")
+    valid = ~listed | is_json(text)
+    parsed = parse_list(ibis.ifelse(listed & valid, text, "[]"))
+    words = ibis.ifelse(text == "", ibis.array([], type="array<string>"), text.re_split(r"\s+"))
+    return ibis.ifelse(valid, ibis.ifelse(listed, parsed, words), None)
+
+
+def _as_log(placed: "Table") -> "Table":
+    """The places of all files as interactions, a sequence's place standing for its time."""
+    import ibis
+
+    sequence = ibis.dense_rank().over(order_by=[placed.part, placed["first"], placed.user_id])
+    log = placed.mutate(sequence=sequence.cast("int64"))
+    order = [log.line, log.offset]
+    return log.mutate(
+        row=ibis.row_number().over(order_by=[log.sequence, *order]),
+        timestamp=ibis.row_number().over(group_by=log.sequence, order_by=order),
+    ).select("row", "user_id", "item_id", "timestamp", "split", "sequence", "history")

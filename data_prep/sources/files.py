@@ -1,0 +1,106 @@
+"""A log of one's own: CSV, TSV, JSON lines or Parquet, plain or gzipped."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from recllm.data_prep.sources import Source
+from recllm.data_prep.sources._log import (
+    choose,
+    item_columns,
+    read_interactions,
+    read_items,
+    require,
+    write_log,
+)
+from recllm.data_prep.sources._reading import (
+    column_names,
+    existing,
+    find_table,
+    require_table,
+)
+from recllm.data_prep.tables import session
+
+USUAL = {
+    "user": ("user_id", "user"),
+    "item": ("item_id", "item"),
+    "time": ("timestamp", "time"),
+    "position": ("position",),
+    "rating": ("rating",),
+    "split": ("split",),
+}
+
+
+class _Columns(BaseModel):
+    """The user's names for the standard columns; those left out go by their usual names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user: str | None = None
+    item: str | None = None
+    time: str | None = Field(default=None, description="seconds since 1970, or ISO dates")
+    position: str | None = Field(default=None, description="where the log has an order, no times")
+    rating: str | None = None
+    split: str | None = Field(default=None, description="train, valid or test; for split: given")
+    item_id: str | None = Field(default=None, description="in the items file")
+    title: str | None = None
+    description: str | None = None
+    categories: str | None = None
+    brand: str | None = None
+
+    @model_validator(mode="after")
+    def _time_or_position(self) -> "_Columns":
+        if self.time and self.position:
+            raise ValueError("give 'time' or 'position', not both")
+        return self
+
+
+class Files(Source):
+    """Interactions from one file and, where there is one, items from another.
+
+    Without a time and a position, the file's own order is the order of the interactions.
+    """
+
+    path: Path = Field(description="a file, or a folder with interactions.* and items.*")
+    items: Path | None = Field(default=None, description="a file; without it, ids are titles")
+    columns: _Columns = _Columns()
+
+    def input_files(self) -> list[Path]:
+        """The interactions, then the items where there are some."""
+        log, items = self._paths()
+        return [log] if items is None else [log, items]
+
+    def ingest(self, out: Path) -> dict[str, int]:
+        """Read, check and write both tables."""
+        log, items_path = self._paths()
+        with session() as con:
+            interactions, counts = read_interactions(
+                con, log, self._interaction_columns(log, column_names(con, log))
+            )
+            items = None
+            if items_path is not None:
+                usual_ids = ("item_id", *([self.columns.item] if self.columns.item else []), "item")
+                asked = self.columns.model_dump()
+                chosen = item_columns(con, items_path, asked, usual_ids)
+                items = read_items(con, items_path, chosen)
+            return counts | write_log(con, interactions, items, out)
+
+    def _paths(self) -> tuple[Path, Path | None]:
+        path = existing(self.path)
+        items = existing(self.items) if self.items else None
+        if not path.is_dir():
+            return path, items
+        return require_table(path, "interactions"), items or find_table(path, "items")
+
+    def _interaction_columns(self, path: Path, found: list[str]) -> dict[str, str]:
+        asked = self.columns
+        chosen = {
+            "user_id": require(path, found, "user", asked.user, USUAL["user"]),
+            "item_id": require(path, found, "item", asked.item, USUAL["item"]),
+        }
+        order = ("position", "time") if asked.position else ("time", "position")
+        for role in (*order, "rating", "split"):
+            column = choose(path, found, role, getattr(asked, role), USUAL[role])
+            if column and not (role == order[1] and order[0] in chosen):
+                chosen[role] = column
+        return chosen

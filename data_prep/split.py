@@ -1,0 +1,36 @@
+"""The stage `split`: which interactions are trained on, validated on and tested on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recllm.artifacts.stage import Stage
+from recllm.errors import UserError
+
+
+class SplitStage(Stage):
+    """Runs the recipe's split."""
+
+    name = "split"
+    parents = ("filter",)
+
+    def settings(self) -> dict[str, Any]:
+        """The split and its options."""
+        split = self.recipe.data.split
+        return {"split": split.name, "options": split.model_dump(mode="json")}
+
+    def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
+        """Write the sequences and the three splits; see `recllm.data_prep.splits`.
+
+        Raises:
+            UserError: a split is empty.
+        """
+        counts = self.recipe.data.split.divide(inputs["filter"], out)
+        empty = [name for name in ("train", "valid", "test") if not counts[name]]
+        if empty:
+            sizes = ", ".join(f"{name} {number}" for name, number in counts.items())
+            raise UserError(
+                f"the split {self.recipe.data.split.name} leaves {' and '.join(empty)} without "
+                f"rows ({sizes}); use a larger log, or another data.k_core or data.split"
+            )
+        return counts

@@ -1,0 +1,49 @@
+"""Leave-one-out: of each user the last interaction is tested on, the one before validated on."""
+
+from pathlib import Path
+
+from recllm.data_prep.splits import Split
+from recllm.data_prep.splits._positions import number_groups, write_positions
+from recllm.data_prep.tables import read, scalars, session
+from recllm.errors import UserError
+
+
+class LeaveOneOut(Split):
+    """The protocol of SASRec and most papers after it (Kang and McAuley, 2018).
+
+    A user with fewer than three interactions is trained on only. The history of a test row
+    includes the validation item.
+    """
+
+    def divide(self, filtered: Path, out: Path) -> dict[str, int]:
+        """See `Split.divide`; counts `users_too_short` and `users_with_tied_last_times` too."""
+        import ibis
+
+        with session() as con:
+            log = read(con, filtered / "interactions.parquet")
+            if "history" in log.columns:
+                raise UserError("this log is split already; set data.split to given")
+            placed = number_groups(log, "user_id")
+            held_out = placed.length >= 3
+            positions = placed.mutate(
+                start=0,
+                train_end=ibis.ifelse(held_out, placed.length - 2, placed.length),
+                target_of=ibis.cases(
+                    (placed.end == 0, None),
+                    (held_out & (placed.end == placed.length - 1), "test"),
+                    (held_out & (placed.end == placed.length - 2), "valid"),
+                    else_="train",
+                ),
+            )
+            counts = write_positions(con, positions, out)
+            users = placed.group_by("user_id").aggregate(
+                length=placed.length.max(),
+                last=placed.timestamp.max(where=placed.end == placed.length - 1),
+                before=placed.timestamp.max(where=placed.end == placed.length - 2),
+            )
+            sums = {
+                "users_too_short": (users.length < 3).sum(),
+                "users_with_tied_last_times": (users.last == users.before).sum(),
+            }
+            found = scalars(users.aggregate(**sums))
+            return counts | {name: int(number or 0) for name, number in found.items()}

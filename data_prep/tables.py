@@ -1,0 +1,71 @@
+"""A DuckDB session for relational work in Ibis, and Parquet in and out of it."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # ibis takes half a second to import
+    from ibis.backends.duckdb import Backend
+    from ibis.expr.types import Table
+
+_table_numbers = count()
+
+
+@contextmanager
+def session() -> Iterator["Backend"]:
+    """An in-memory DuckDB that keeps rows in order, reads times as UTC and may spill to disk."""
+    import ibis
+
+    with tempfile.TemporaryDirectory(prefix="recllm-duckdb-") as spill:
+        con = ibis.duckdb.connect(temp_directory=spill)
+        con.raw_sql("SET TimeZone = 'UTC'")
+        con.raw_sql("SET enable_progress_bar = false")
+        con.raw_sql("SET preserve_insertion_order = true")
+        try:
+            yield con
+        finally:
+            con.disconnect()
+
+
+def query(con: "Backend", sql: str) -> "Table":
+    """A SELECT in SQL as an Ibis table; it runs where the table is used.
+
+    For the file readers, whose options Ibis does not reach. (`Backend.sql` would do, but Ibis 12
+    calls a method there that DuckDB 2 no longer has.)
+    """
+    name = f"view_{next(_table_numbers)}"
+    con.raw_sql(f"CREATE TEMP VIEW {name} AS {sql}")
+    return con.table(name)
+
+
+def materialise(con: "Backend", table: "Table") -> "Table":
+    """Run the query once and keep its rows for as long as the session lasts."""
+    return con.create_table(f"table_{next(_table_numbers)}", table, temp=True)
+
+
+def discard(con: "Backend", table: "Table") -> None:
+    """Free the rows of a materialised table."""
+    con.raw_sql(f"DROP TABLE {table.get_name()}")
+
+
+def read(con: "Backend", path: Path) -> "Table":
+    """A Parquet file as a table."""
+    return query(con, f"SELECT * FROM read_parquet({quoted(path)})")
+
+
+def write(con: "Backend", table: "Table", path: Path) -> None:
+    """Write the rows of a table, in its order, to a Parquet file."""
+    con.to_parquet(table, path)
+
+
+def scalars(table: "Table") -> dict[str, Any]:
+    """The one row of an aggregation, as Python values."""
+    return table.to_pyarrow().to_pylist()[0]
+
+
+def quoted(value: str | Path) -> str:
+    """A string literal of SQL."""
+    return "'" + str(value).replace("'", "''") + "'"

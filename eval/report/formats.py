@@ -1,0 +1,64 @@
+"""Figures and names as people read them."""
+
+from typing import Any
+
+from recllm.eval.report.inputs import Estimate
+
+MISSING = "–"
+_PERCENT = ("rate", "share", "coverage", "utilisation", "utilization")
+_TIMES = ((3600, "h"), (60, "min"))
+
+
+def score(value: float) -> str:
+    """A metric with four decimals, as the literature gives them."""
+    return f"{value:.4f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def interval(estimate: Estimate) -> str:
+    """[low, high]; empty where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{score(estimate.low)}, {score(estimate.high)}]"
+
+
+def words(name: str) -> str:
+    """A key such as peak_memory_bytes as words; its unit stands with the figure."""
+    text = name.replace("_", " ").strip()
+    return "time" if text == "seconds" else text.removesuffix(" bytes").removesuffix(" seconds")
+
+
+def quantity(name: str, value: Any) -> str:
+    """A figure in the unit that its name ends with (seconds, bytes, a rate), else as it is."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(quantity(name, element) for element in value)
+    if not isinstance(value, int | float):
+        return str(value)
+    if name.endswith("seconds"):
+        return _duration(value)
+    if name.endswith("bytes"):
+        return f"{value / 2**20:,.0f} MiB" if value < 2**30 else f"{value / 2**30:,.1f} GiB"
+    if name.endswith(_PERCENT):
+        return f"{100 * value:.4g} %"
+    return number(value)
+
+
+def number(value: float) -> str:
+    """Integers with separators, others with four significant digits."""
+    whole = isinstance(value, int) or abs(value) >= 1000
+    return (f"{value:,.0f}" if whole else f"{value:.4g}").replace("-", "−")
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in _TIMES:
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.3g} s"

@@ -1,0 +1,123 @@
+"""What the report is made of, and how its figures are read."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+#: The metric that the verdict is about, and those that stand beside it in the headline.
+PREFERRED = "hit@10"
+HEADLINE = ("hit@10", "ndcg@10")
+
+NAMES = {"model": "this model", "covisitation": "co-visitation"}
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that a report can show; a part that is empty is left out of the page.
+
+    Attributes:
+        name: the name of the run.
+        recipe_yaml: the resolved recipe, as text.
+        metrics: the content of metrics.json.
+        training: the rows of metrics.jsonl: step, epoch, loss, eval_ndcg@10, …
+        data_counts: the counts of each data stage, by stage.
+        sid_health: figures of the SIDs; a list holds one figure per level.
+        examples: {user_id, history_titles, target_title, recommended: [{title, score, hit}]}.
+        hit_curve: hit@k by cutoff k, of `model` and of baselines by name. Where it is empty, the
+            curve goes through the cutoffs that `metrics` has.
+    """
+
+    name: str
+    recipe_yaml: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    training: Sequence[Mapping[str, Any]] = ()
+    data_counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sid_health: Mapping[str, Any] = field(default_factory=dict)
+    examples: Sequence[Mapping[str, Any]] = ()
+    hit_curve: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+
+    @property
+    def model(self) -> "dict[str, Estimate]":
+        """The model's item-level estimates by metric."""
+        return read_estimates(self.metrics.get("metrics"))
+
+    @property
+    def sid_level(self) -> "dict[str, Estimate]":
+        """The model's SID-level estimates by metric."""
+        return read_estimates(self.metrics.get("sid_metrics"))
+
+    @property
+    def baselines(self) -> "dict[str, dict[str, Estimate]]":
+        """Each baseline's estimates by metric."""
+        return _read_each(self.metrics.get("baselines"))
+
+    @property
+    def paired(self) -> "dict[str, dict[str, Estimate]]":
+        """The model's mean per-row difference to each baseline, by metric."""
+        return _read_each(self.metrics.get("paired"))
+
+    @property
+    def primary(self) -> str | None:
+        """The metric of the verdict: hit@10, else the nearest cutoff's hit, else the first one."""
+        names = sort_metrics(self.model)
+        if not names or PREFERRED in names:
+            return PREFERRED if names else None
+        hits = [name for name in names if name.startswith("hit@")]
+        return min(hits, key=lambda name: abs(cutoff(name) - 10), default=names[0])
+
+    @property
+    def headline(self) -> list[str]:
+        """The few metrics that stand for all: the primary one, ndcg@10 and the deepest mrr."""
+        mrr = [name for name in sort_metrics(self.model) if name.startswith("mrr@")]
+        wanted = [self.primary, *HEADLINE, *mrr[-1:]]
+        return [name for name in dict.fromkeys(wanted) if name and name in self.model]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95% interval, whose limits are None where there is none."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def read_estimates(entries: Any) -> dict[str, Estimate]:
+    """{name: {value, ci95: [lo, hi]}} as estimates; entries without a finite value are left out."""
+    found: dict[str, Estimate] = {}
+    for name, entry in (entries or {}).items():
+        value = finite(entry.get("value"))
+        low, high = (finite(limit) for limit in entry.get("ci95") or (None, None))
+        if value is not None:
+            found[name] = Estimate(value, low, high)
+    return found
+
+
+def finite(value: Any) -> float | None:
+    """A number as float; None for what is no number or not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def sort_metrics(names: Mapping[str, Any]) -> list[str]:
+    """Metric names by kind, in the order in which kinds first appear, then by cutoff."""
+    kinds = list(dict.fromkeys(name.partition("@")[0] for name in names))
+    return sorted(names, key=lambda name: (kinds.index(name.partition("@")[0]), cutoff(name)))
+
+
+def cutoff(metric: str) -> int:
+    """The k of a name such as hit@10; 0 where it has none."""
+    match = re.search(r"@(\d+)$", metric)
+    return int(match[1]) if match else 0
+
+
+def display_name(recommender: str) -> str:
+    """A recommender's name in running text."""
+    return NAMES.get(recommender, recommender.replace("_", " "))
+
+
+def _read_each(groups: Any) -> dict[str, dict[str, Estimate]]:
+    return {name: read_estimates(entries) for name, entries in (groups or {}).items()}

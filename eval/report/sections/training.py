@@ -1,0 +1,55 @@
+"""Training curves: the loss, and the validation metrics by which the checkpoint was chosen."""
+
+from recllm.eval.report.content import Plot, Section
+from recllm.eval.report.inputs import ReportInputs, finite, sort_metrics
+from recllm.eval.report.plots import Series, line_plot
+
+_LOSSES = {"loss": "training loss", "eval_loss": "validation loss"}
+_VALIDATION = ("ndcg@", "hit@", "mrr@", "auc")
+
+
+def build(inputs: ReportInputs) -> Section | None:
+    """None where no curve has two points."""
+    losses = [_curve(inputs, key, label) for key, label in _LOSSES.items()]
+    keys = dict.fromkeys(key for row in inputs.training for key in row if _is_validation(key))
+    metrics = [_curve(inputs, key, key.removeprefix("eval_")) for key in sort_metrics(keys)]
+    plots = [
+        _plot("loss", losses, "Loss"),
+        _plot("validation", metrics, _caption(metrics)),
+    ]
+    found = [plot for plot in plots if plot]
+    return Section("training", "Training", plots=found) if found else None
+
+
+def _is_validation(key: str) -> bool:
+    return key.startswith("eval_") and key.removeprefix("eval_").startswith(_VALIDATION)
+
+
+def _curve(inputs: ReportInputs, key: str, label: str) -> Series:
+    """The values of one key by step; a step that is logged twice counts as last logged."""
+    points = {
+        row["step"]: value
+        for row in inputs.training
+        if "step" in row and (value := finite(row.get(key))) is not None
+    }
+    steps = sorted(points)
+    return Series(label, steps, [points[step] for step in steps])
+
+
+def _plot(name: str, curves: list[Series], caption: str) -> Plot | None:
+    curves = [curve for curve in curves if len(curve.x) > 1]
+    if not curves:
+        return None
+    y_label = "validation metric" if name == "validation" else name
+    return Plot(line_plot(f"training {name}", curves, "step", y_label), caption)
+
+
+def _caption(metrics: list[Series]) -> str:
+    """Says where the first metric of them was best."""
+    for curve in metrics:
+        values = [value for value in curve.y if value is not None]
+        if values:
+            best = max(values)
+            step = curve.x[curve.y.index(best)]
+            return f"On validation; {curve.label} is best at step {step:,.0f} ({best:.4f})"
+    return ""

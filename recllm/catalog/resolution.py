@@ -1,0 +1,233 @@
+"""Collision resolution: every item gets a semantic ID of its own, near the one it was given.
+
+A quantizer may give several items the same codes. Seen as a tree with K children a node, a SID
+is a leaf; resolution moves all but one item of a shared leaf to free leaves:
+
+1. Of the items that share a SID, the one nearest to its reconstruction keeps it. Items that
+   share with nobody, and those that keep theirs, are never displaced.
+2. The others move, those nearest to their reconstruction first (ties: lower index first), each
+   to the nearest free last-level code under its own prefix: the one whose codebook row is
+   nearest to the item's residual (ties: lower code first).
+3. Where the prefix is full, the item moves to the nearest prefix with room, staying under as
+   many of its own leading codes as it can: prefixes that differ in their last code are tried
+   first, then those that differ in the last two, and so on. Below the point where it leaves its
+   own codes, an item takes at each level the nearest code that still has room beneath it.
+
+Each step is finished for the whole catalogue before the next one begins.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recllm.errors import UserError
+
+# More room than any catalogue can fill, small enough that sums over the codes fit an int64.
+UNBOUNDED = 2**40
+# Entries of one matrix of distances: bounds the memory at 64 MB, however large K is.
+BLOCK_ENTRIES = 2**24
+BLOCK_ROWS = 2**16
+NOBODY = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Unique SIDs and what they cost.
+
+    Attributes:
+        codes: (items, levels) int32, no two rows equal.
+        moved: items whose codes were changed.
+        moved_prefix: those of them that did not fit under their own prefix.
+        mse_before: mean squared error of the reconstructions, over items and dimensions, with
+            the codes as given.
+        mse_after: the same with the unique codes.
+    """
+
+    codes: NDArray[np.int32]
+    moved: int
+    moved_prefix: int
+    mse_before: float
+    mse_after: float
+
+
+def resolve_collisions(
+    codes: NDArray[np.int32], vectors: NDArray[np.float32], codebooks: NDArray[np.float32]
+) -> Resolution:
+    """Give every item its own SID, as the module's docstring says.
+
+    Args:
+        codes: (items, levels), each in [0, K); rows may be equal.
+        vectors: (items, dimensions), what the codes stand for.
+        codebooks: (levels, K, dimensions).
+
+    Raises:
+        UserError: there are fewer SIDs than items.
+    """
+    items, levels = codes.shape
+    codes_per_level = codebooks.shape[1]
+    if codes_per_level**levels < items:
+        raise UserError(
+            f"expected at least as many SIDs as items, found {codes_per_level**levels} SIDs "
+            f"({levels} levels of {codes_per_level} codes) for {items} items; "
+            "raise sid.codes or sid.levels"
+        )
+    before = reconstruction_errors(vectors, codes, codebooks)
+    resolved = codes.astype(np.int32, copy=True)
+    waiting = _items_to_move(codes, before, codes_per_level)
+    moved = len(waiting)
+    moved_prefix = 0
+    placed = np.ones(items, dtype=bool)
+    placed[waiting] = False
+    for depth in range(levels - 1, -1, -1):
+        if not len(waiting):
+            break
+        if depth == levels - 2:
+            moved_prefix = len(waiting)
+        waiting = _place(resolved, placed, waiting, depth, vectors, codebooks)
+    after = reconstruction_errors(vectors, resolved, codebooks)
+    dimensions = max(vectors.shape[1], 1)
+    return Resolution(
+        codes=resolved,
+        moved=moved,
+        moved_prefix=moved_prefix,
+        mse_before=float(before.mean() / dimensions),
+        mse_after=float(after.mean() / dimensions),
+    )
+
+
+def reconstruction_errors(
+    vectors: NDArray[np.float32], codes: NDArray[np.int32], codebooks: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Squared distance of each vector to the sum of its codes' codebook rows: (items,)."""
+    errors = np.empty(len(vectors))
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        left = _residuals(vectors[rows], codes[rows], codebooks)
+        errors[rows] = np.einsum("nd,nd->n", left, left)
+    return errors
+
+
+def node_ids(codes: NDArray[np.int32], depth: int, codes_per_level: int) -> NDArray[np.int64]:
+    """For each row, which node of the tree its first `depth` codes lead to: (items,).
+
+    Nodes are numbered from 0 in the order of their codes, those that occur only. Numbering them
+    level by level keeps the numbers below items × K, where K ** levels would overflow.
+    """
+    ids = np.zeros(len(codes), dtype=np.int64)
+    for level in range(depth):
+        ids = np.unique(ids * codes_per_level + codes[:, level], return_inverse=True)[1]
+    return ids
+
+
+def _items_to_move(
+    codes: NDArray[np.int32], errors: NDArray[np.float64], codes_per_level: int
+) -> NDArray[np.int64]:
+    """The items that lose their SID to a nearer one, in the order in which they move."""
+    leaves = node_ids(codes, codes.shape[1], codes_per_level)
+    nearest_first = np.argsort(errors, kind="stable")
+    _, keepers = np.unique(leaves[nearest_first], return_index=True)
+    return np.delete(nearest_first, keepers)
+
+
+def _place(
+    codes: NDArray[np.int32],
+    placed: NDArray[np.bool_],
+    waiting: NDArray[np.int64],
+    depth: int,
+    vectors: NDArray[np.float32],
+    codebooks: NDArray[np.float32],
+) -> NDArray[np.int64]:
+    """Place items under the node that their first `depth` codes name, as far as it has room.
+
+    `codes` and `placed` are updated in place. Returns the items that found no room, in order.
+    """
+    nodes = node_ids(codes, depth, codebooks.shape[1])
+    settled = np.flatnonzero(placed)
+    settled = settled[np.argsort(nodes[settled], kind="stable")]
+    settled_nodes = nodes[settled]
+    for node, positions in _groups(nodes[waiting]):
+        members = waiting[positions]
+        first, last = np.searchsorted(settled_nodes, [node, node + 1])
+        occupied = codes[settled[first:last], depth:]
+        capacity = _capacity(codebooks, depth)
+        members = members[: max(capacity - len(occupied), 0)]
+        residuals = _residuals(vectors[members], codes[members, :depth], codebooks)
+        codes[members, depth:] = _descend(residuals, occupied, codebooks[depth:])
+        placed[members] = True
+    return waiting[~placed[waiting]]
+
+
+def _descend(
+    residuals: NDArray[np.float32], occupied: NDArray[np.int32], codebooks: NDArray[np.float32]
+) -> NDArray[np.int32]:
+    """Free paths below one node, one for each residual, in order; there is room for all.
+
+    Args:
+        residuals: (items, dimensions).
+        occupied: (taken, levels) the paths below the node that are taken.
+        codebooks: (levels, K, dimensions) of the levels below the node.
+
+    Returns:
+        (items, levels) codes.
+    """
+    taken = np.bincount(occupied[:, 0], minlength=codebooks.shape[1])
+    choice = _nearest_with_room(residuals, codebooks[0], _capacity(codebooks, 1) - taken)
+    paths = np.empty((len(residuals), len(codebooks)), dtype=np.int32)
+    paths[:, 0] = choice
+    if len(codebooks) > 1:
+        taken_below = dict(_groups(occupied[:, 0]))
+        for code, members in _groups(choice):
+            below = occupied[taken_below.get(code, NOBODY), 1:]
+            left = residuals[members] - codebooks[0, code]
+            paths[members, 1:] = _descend(left, below, codebooks[1:])
+    return paths
+
+
+def _nearest_with_room(
+    residuals: NDArray[np.float32], codebook: NDArray[np.float32], free: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """One code for each residual: the nearest one that the earlier ones have not filled."""
+    open_codes = np.flatnonzero(free > 0)
+    room = free[open_codes].tolist()  # read and written one by one: a list is faster
+    closed = np.zeros(len(open_codes), dtype=np.float32)
+    rows = codebook[open_codes]
+    squared = np.einsum("kd,kd->k", rows, rows)
+    choice = [0] * len(residuals)
+    block = max(BLOCK_ENTRIES // max(len(open_codes), 1), 1)
+    for start in range(0, len(residuals), block):
+        # Less the residual's own squared norm, which does not change the order.
+        distances = squared - 2 * (residuals[start : start + block] @ rows.T)
+        for i, row in enumerate(distances, start):
+            row += closed
+            nearest = choice[i] = int(row.argmin())
+            room[nearest] -= 1
+            if not room[nearest]:
+                closed[nearest] = np.inf
+    return open_codes[choice]
+
+
+def _capacity(codebooks: NDArray[np.float32], depth: int) -> int:
+    """How many leaves a node at this depth of the tree has."""
+    levels, codes_per_level, _ = codebooks.shape
+    return min(codes_per_level ** (levels - depth), UNBOUNDED)
+
+
+def _residuals(
+    vectors: NDArray[np.float32], codes: NDArray[np.int32], codebooks: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The vectors less the codebook rows of the leading codes that are given."""
+    left = vectors.astype(np.float32, copy=True)
+    for level in range(codes.shape[1]):
+        left -= codebooks[level, codes[:, level]]
+    return left
+
+
+def _groups(keys: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each distinct key, ascending, with the positions where it stands, ascending."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    for positions in np.split(order, starts[1:]):
+        if len(positions):
+            yield int(keys[positions[0]]), positions

@@ -1,0 +1,42 @@
+"""Prompts of different lengths, in batches of a bounded number of tokens."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def plan_batches(lengths: Sequence[int], extra: int, budget: int) -> list[list[int]]:
+    """Group rows by length so that little is padded.
+
+    Args:
+        lengths: tokens of each prompt.
+        extra: tokens that decoding adds to each row.
+        budget: how many tokens, padding included, a batch may hold; one row is always allowed.
+
+    Returns:
+        The rows of each batch, the longest prompts first, so that memory runs out at once or
+        never.
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if batches:
+            batch = batches[-1]
+            if (len(batch) + 1) * (lengths[batch[0]] + extra) <= budget:
+                batch.append(row)
+                continue
+        batches.append([row])
+    return batches
+
+
+def pad_prompts(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The prompts padded on the right: (rows, longest) token ids and (rows,) lengths.
+
+    Padding is token 0: every other token comes before it, and so none sees it.
+    """
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.int64)
+    tokens[torch.arange(tokens.shape[1]) < lengths[:, None]] = torch.cat(
+        [torch.as_tensor(prompt, dtype=torch.int64) for prompt in prompts]
+    )
+    return tokens.to(device), lengths.to(device)

@@ -1,0 +1,177 @@
+"""Constrained beam search over a catalogue: each prompt is run once, beams share its cache."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recllm.catalog.trie import Trie
+from recllm.decoding.batching import plan_batches
+from recllm.decoding.scoring import SCORINGS, Scoring
+from recllm.decoding.search import Search
+from recllm.decoding.support import (
+    check_by_running,
+    check_layers,
+    longest_path,
+    uses_boolean_mask,
+)
+from recllm.decoding.scoring import Head
+from recllm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The best items of each row, best first.
+
+    Attributes:
+        items: (rows, beams) dense indices; -1 where fewer items are eligible.
+        scores: (rows, beams) summed log-probability of the item's tokens; -inf there.
+    """
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+class TreeDecoder:
+    """Ranks the items of a trie by the probability that a causal language model gives them.
+
+    The ranking is that of beam search as `generate(num_beams=beams, length_penalty=0)` does it
+    with the trie as its constraint: it differs only where scores tie (the first in path order is
+    taken), or by rounding. Every row gets min(beams, eligible items) items.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        trie: Trie,
+        *,
+        beams: int,
+        scoring: Scoring = "vocab",
+        batch_tokens: int = 16384,
+    ) -> None:
+        """Check that the engine can decode `model`, and move the trie to its device.
+
+        Args:
+            model: a causal language model of transformers, or a PEFT model of one.
+            trie: the catalogue.
+            beams: how many paths are kept, and items returned, for each row.
+            scoring: what log-probabilities are normalised over; see `Scoring`.
+            batch_tokens: tokens that a batch may hold, padding and beams included.
+
+        Raises:
+            UserError: the model, the trie and the settings do not fit together.
+        """
+        if beams < 1 or scoring not in SCORINGS:
+            raise UserError(
+                f"expected beams of at least 1 and scoring out of {', '.join(SCORINGS)}; "
+                f"found {beams} and {scoring!r}"
+            )
+        if scoring == "level" and trie.eos is not None:
+            raise UserError(
+                "scoring 'level' needs item paths of one length; use 'vocab' or 'trie'"
+            )
+        check_layers(model)
+        self._model = model
+        self._boolean_mask = uses_boolean_mask(model)
+        self._trie = trie.to(next(model.parameters()).device)
+        self._beams = beams
+        self._scoring: Scoring = scoring
+        self._batch_tokens = batch_tokens
+        self._check_tokens()
+
+    def _check_tokens(self) -> None:
+        vocabulary = len(Head.of(self._model).weight)
+        used = torch.cat(self._trie.alphabets).unique()
+        if int(used[-1]) >= vocabulary:
+            raise UserError(
+                f"the trie holds token {int(used[-1])}, but the model's vocabulary has "
+                f"{vocabulary}; resize its embeddings to the tokenizer, or load its checkpoint"
+            )
+        other = (used[:1] + 1) % vocabulary
+        with torch.inference_mode(), _in_eval_mode(self._model):
+            check_by_running(self._model, torch.cat([used[:1], other]))
+
+    def decode(
+        self,
+        prompts: Sequence[Sequence[int]],
+        exclude: Sequence[Sequence[int]] | None = None,
+        only: Sequence[Sequence[int]] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Ranking:
+        """The best items to follow each prompt.
+
+        Args:
+            prompts: token ids of each row, without padding.
+            exclude: for each row, items that are not to be returned.
+            only: for each row, the items that may be returned.
+            progress: called with the number of rows done since its last call.
+
+        Raises:
+            UserError: a prompt is empty or too long, or `exclude` or `only` do not fit.
+            RuntimeError: the model computes NaN.
+        """
+        self._check_prompts(prompts, exclude, only)
+        items = np.full((len(prompts), self._beams), -1, dtype=np.int32)
+        scores = np.full((len(prompts), self._beams), -np.inf, dtype=np.float32)
+        sizes = [after - first for first, after in pairwise(self._trie.level_start)]
+        beam_tokens = sum(min(self._beams, size) for size in sizes[1:-1])
+        batches = plan_batches([len(p) for p in prompts], beam_tokens, self._batch_tokens)
+        with torch.inference_mode(), _in_eval_mode(self._model):
+            search = Search(
+                decoder=self._model.get_decoder(),
+                head=Head.of(self._model),
+                trie=self._trie,
+                beams=self._beams,
+                scoring=self._scoring,
+                boolean_mask=self._boolean_mask,
+            )
+            for rows in batches:
+                subset = self._trie.restrict(_take(exclude, rows), _take(only, rows))
+                found, found_scores = search.run([prompts[row] for row in rows], subset)
+                width = found.shape[1]
+                items[rows, :width] = found.cpu().numpy()
+                scores[rows, :width] = found_scores.cpu().numpy()
+                if progress is not None:
+                    progress(len(rows))
+        return Ranking(items, scores)
+
+    def _check_prompts(
+        self,
+        prompts: Sequence[Sequence[int]],
+        exclude: Sequence[Sequence[int]] | None,
+        only: Sequence[Sequence[int]] | None,
+    ) -> None:
+        for name, lists in (("exclude", exclude), ("only", only)):
+            if lists is not None and len(lists) != len(prompts):
+                raise UserError(
+                    f"expected {name} for {len(prompts)} prompts, found it for {len(lists)}"
+                )
+        limit = longest_path(self._model)
+        for row, prompt in enumerate(prompts):
+            if len(prompt) == 0:
+                raise UserError(f"expected at least one token in each prompt, found none in {row}")
+            if limit is not None and len(prompt) + self._trie.depth > limit:
+                raise UserError(
+                    f"expected prompts of at most {limit - self._trie.depth} tokens (the model "
+                    f"takes {limit}), found {len(prompt)} in prompt {row}; shorten the histories"
+                )
+
+
+def _take(lists: Sequence[Sequence[int]] | None, rows: list[int]) -> list[Sequence[int]] | None:
+    return None if lists is None else [lists[row] for row in rows]
+
+
+@contextmanager
+def _in_eval_mode(model: Any) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

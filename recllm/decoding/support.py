@@ -1,0 +1,94 @@
+"""Which models the engine can decode: softmax attention, and logits that are the head's own."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recllm.decoding.scoring import Head
+from recllm.decoding.tree import TokenTree
+from recllm.errors import UserError
+
+_FALLBACK = "decode with generate instead"
+_ATTENTION = {"full_attention", "sliding_attention"}
+
+
+def decoder_config(model: Any) -> Any:
+    """The configuration of the text decoder of `model`."""
+    return model.config.get_text_config(decoder=True)
+
+
+def uses_boolean_mask(model: Any) -> bool:
+    """Whether attention takes a boolean mask (sdpa), or one to be added (eager).
+
+    Raises:
+        UserError: it is another implementation, which would not follow the tree's mask.
+    """
+    implementation = decoder_config(model)._attn_implementation
+    if implementation not in {"sdpa", "eager"}:
+        raise UserError(
+            f"expected attention by sdpa or eager, found {implementation!r}; "
+            "load the model with attn_implementation='sdpa'"
+        )
+    return implementation == "sdpa"
+
+
+def longest_path(model: Any) -> int | None:
+    """How many tokens prompt and item may have together; None where nothing bounds them.
+
+    The bound is the position embeddings' or the attention window's, whichever is less: within
+    the window, sliding attention is full attention.
+    """
+    config = decoder_config(model)
+    layers = getattr(config, "layer_types", None)
+    slides = layers is None or "sliding_attention" in layers
+    window = getattr(config, "sliding_window", None) if slides else None
+    bounds = [getattr(config, "max_position_embeddings", None), window]
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def check_layers(model: Any) -> None:
+    """Refuse models whose layers would mix the branches of the tree.
+
+    Raises:
+        UserError: a layer is not softmax attention, or the model is an encoder-decoder.
+    """
+    config = decoder_config(model)
+    others = sorted(set(getattr(config, "layer_types", None) or ()) - _ATTENTION)
+    if others or getattr(model, "_is_stateful", False):
+        found = ", ".join(others) or "recurrent layers"
+        raise UserError(
+            f"expected softmax attention in every layer, found {found} "
+            f"({config.model_type}); {_FALLBACK}"
+        )
+    if model.config.is_encoder_decoder:
+        raise UserError(f"expected a decoder-only model, found {config.model_type}; {_FALLBACK}")
+
+
+def check_by_running(model: Any, tokens: Tensor) -> None:
+    """Run two branches of two tokens, in a tree and apart, and compare.
+
+    This finds what configurations do not tell: logits that are scaled or capped after the head,
+    and layers that ignore the mask or the position ids.
+
+    Args:
+        model: in eval mode.
+        tokens: (2,) different token ids.
+
+    Raises:
+        UserError: the logits differ.
+    """
+    first, second = tokens.tolist()
+    decoder, head = model.get_decoder(), Head.of(model)
+    apart = torch.tensor([[first, first], [first, second]], device=tokens.device)
+    expected = model(input_ids=apart, use_cache=False).logits[:, -1].float()
+    tree = TokenTree(decoder, [[first]], boolean_mask=uses_boolean_mask(model))
+    tree.append(tokens[None], torch.zeros_like(tokens)[None])
+    rows = torch.arange(len(head.weight), device=tokens.device)
+    difference = (head.logits(tree.hidden[0], rows) - expected).abs().max()
+    tolerance = 0.1 if head.weight.dtype != torch.float32 else 1e-3
+    if difference > tolerance * expected.abs().max().clamp(min=1.0):
+        raise UserError(
+            f"expected the logits of {decoder_config(model).model_type} to be its head's on tree "
+            f"attention, found a difference of {difference:.2g}; {_FALLBACK}"
+        )

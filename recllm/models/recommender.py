@@ -1,0 +1,113 @@
+"""A recommender: a model with the tokenizer, the SIDs and the items that it speaks of."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from recllm.catalog.items import Items
+from recllm.catalog.sids import SidIndex
+from recllm.catalog.trie import Trie
+from recllm.config.schema import Scoring
+from recllm.decoding import Ranking, TreeDecoder
+from recllm.errors import UserError
+from recllm.models.backbone import resolve_device
+from recllm.models.tokenizers import sid_token_ids
+from recllm.prompts.renderer import Renderer
+from recllm.prompts.tasks import CatalogText
+from recllm.prompts.template import Template
+
+DESCRIPTION = "recllm.json"
+FORMAT = 1
+
+
+@dataclass
+class Recommender:
+    """Ranks the catalogue for histories.
+
+    Saved, it is one folder: a Hugging Face checkpoint with `sids.parquet`, `items.parquet` and
+    `recllm.json` (the template and the history's length) beside it.
+    """
+
+    model: PreTrainedModel
+    renderer: Renderer
+
+    @property
+    def items(self) -> Items:
+        """The catalogue."""
+        return self.renderer.catalog.items
+
+    @property
+    def sids(self) -> SidIndex:
+        """The SIDs of the catalogue."""
+        return self.renderer.catalog.sids
+
+    @cached_property
+    def trie(self) -> Trie:
+        """The catalogue's SIDs as a trie of token ids."""
+        return Trie.from_sids(self.sids.codes, sid_token_ids(self.renderer.tokenizer, self.sids))
+
+    def rank(
+        self,
+        histories: Sequence[Sequence[int]],
+        *,
+        beams: int,
+        scoring: Scoring = "vocab",
+        exclude_history: bool = False,
+        batch_tokens: int = 16384,
+        progress: Callable[[int], None] | None = None,
+    ) -> Ranking:
+        """The best `beams` items for each history (dense indices, oldest first).
+
+        Args:
+            exclude_history: never return an item of the history, shown in the prompt or not.
+        """
+        decoder = TreeDecoder(
+            self.model, self.trie, beams=beams, scoring=scoring, batch_tokens=batch_tokens
+        )
+        prompts = self.renderer.recommendation_prompts(histories)
+        excluded = histories if exclude_history else None
+        return decoder.decode(prompts, exclude=excluded, progress=progress)
+
+    def save(self, folder: Path) -> None:
+        """Write the whole recommender into `folder`."""
+        self.model.save_pretrained(folder)
+        self.renderer.tokenizer.save_pretrained(folder)
+        import pyarrow.parquet as pq
+
+        pq.write_table(self.items.table, folder / "items.parquet")
+        self.sids.write(folder / "sids.parquet")
+        description = {
+            "format": FORMAT,
+            "template": json.loads(self.renderer.template.to_json()),
+            "max_history": self.renderer.max_history,
+        }
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, ensure_ascii=False))
+
+    @classmethod
+    def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "Recommender":
+        """Read what `save` wrote, onto the GPU where there is one.
+
+        Raises:
+            UserError: the folder is not a recommender, or a file of it is missing.
+        """
+        if not (folder / DESCRIPTION).is_file():
+            raise UserError(
+                f"{folder}: expected a recllm checkpoint, found no {DESCRIPTION}; "
+                "give the folder `model` of a finished run"
+            )
+        try:
+            description = json.loads((folder / DESCRIPTION).read_text())
+            template = Template(**description["template"])
+            items = Items.read(folder / "items.parquet")
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{folder}: the checkpoint cannot be read: {error}") from None
+        catalog = CatalogText(items, SidIndex.read(folder / "sids.parquet"))
+        renderer = Renderer(template, catalog, tokenizer, description["max_history"])
+        return cls(model.to(resolve_device()), renderer)

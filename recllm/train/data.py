@@ -1,0 +1,12 @@
+"""Training rows as the dataset that a trainer reads."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from datasets import Dataset
+from datasets.table import InMemoryTable
+
+
+def read_training_rows(path: Path) -> Dataset:
+    """`input_ids` and `labels` of the rows that the prompts stage wrote, without copying them."""
+    return Dataset(InMemoryTable(pq.read_table(path, columns=["input_ids", "labels"])))

@@ -1,0 +1,135 @@
+"""The stage `sft`: supervised fine-tuning of the backbone on the training rows."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from transformers import AutoTokenizer, EarlyStoppingCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl import SFTConfig
+
+from recllm.artifacts.manifest import hash_file
+from recllm.artifacts.stage import Stage
+from recllm.catalog.histories import Sequences, SplitRows
+from recllm.catalog.items import Items
+from recllm.catalog.sids import SidIndex
+from recllm.config.validation import dump
+from recllm.errors import UserError
+from recllm.models.backbone import load_backbone, resolve_device, resolve_dtype
+from recllm.models.recommender import Recommender
+from recllm.models.tokenizers import sid_token_ids
+from recllm.prompts.renderer import Renderer
+from recllm.prompts.tasks import CatalogText
+from recllm.prompts.template import Template
+from recllm.train.data import read_training_rows
+from recllm.train.trainer import MetricsFile, RecommenderTrainer
+from recllm.train.validation import Validation
+
+log = logging.getLogger(__name__)
+
+BEST = "eval_ndcg@10"
+
+
+class Sft(Stage):
+    """Writes `model/`, a whole recommender, and `metrics.jsonl`, the training's log."""
+
+    name = "sft"
+    parents = ("filter", "split", "sid", "prompts")
+    seeded = True
+    resumable = True
+    publishes: ClassVar[dict[str, str]] = {"model": "model", "metrics.jsonl": "metrics.jsonl"}
+
+    def settings(self) -> dict[str, Any]:
+        """The model, the training, and how the best checkpoint is chosen."""
+        recipe = dump(self.recipe)
+        ranking = {key: recipe["eval"][key] for key in ("scoring", "exclude_history")}
+        model = recipe["model"] | {"files": _model_files(self.recipe.model.name)}
+        return {"model": model, "sft": recipe["sft"], "validation": ranking}
+
+    def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
+        """Train, or go on training from the last checkpoint in `out`."""
+        recommender = self._untrained(inputs)
+        sequences = Sequences.read(inputs["split"])
+        valid = SplitRows.read(inputs["split"], "valid", sequences)
+        if not len(valid):
+            raise UserError("the split has no validation rows; the best checkpoint needs some")
+        trainer = self._trainer(recommender, inputs["prompts"], valid, out)
+        last = get_last_checkpoint(str(out / "checkpoints")) if (out / "checkpoints").exists() else None
+        if last:
+            log.info("sft: going on from %s", Path(last).name)
+        trainer.train(resume_from_checkpoint=last)
+        recommender.save(out / "model")
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        state = trainer.state
+        return {
+            "steps": state.global_step,
+            "best_step": state.best_global_step or state.global_step,
+            "parameters": sum(p.numel() for p in recommender.model.parameters()),
+        }
+
+    def _untrained(self, inputs: Mapping[str, Path]) -> Recommender:
+        tokenizer = AutoTokenizer.from_pretrained(inputs["prompts"] / "tokenizer")
+        catalog = CatalogText(
+            Items.read(inputs["filter"] / "items.parquet"),
+            SidIndex.read(inputs["sid"] / "sids.parquet"),
+        )
+        template = Template.load(self.recipe.prompts.template)
+        renderer = Renderer(template, catalog, tokenizer, self.recipe.prompts.max_history)
+        model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed)
+        return Recommender(model.to(resolve_device()), renderer)
+
+    def _trainer(
+        self, recommender: Recommender, prompts: Path, valid: SplitRows, out: Path
+    ) -> RecommenderTrainer:
+        recipe = self.recipe
+        validation = Validation.sample(valid, recipe.sft.validation_users, recipe.eval, recipe.seed)
+        level_tokens = None
+        if recipe.sft.loss == "level":
+            ids = sid_token_ids(recommender.renderer.tokenizer, recommender.sids)
+            level_tokens = torch.from_numpy(ids)
+        return RecommenderTrainer(
+            model=recommender.model,
+            args=self._arguments(out / "checkpoints"),
+            train_dataset=read_training_rows(prompts / "train.parquet"),
+            processing_class=recommender.renderer.tokenizer,
+            callbacks=[
+                EarlyStoppingCallback(early_stopping_patience=recipe.sft.patience),
+                MetricsFile(out / "metrics.jsonl"),
+            ],
+            measure=lambda: validation.measure(recommender),
+            level_tokens=level_tokens,
+        )
+
+    def _arguments(self, folder: Path) -> SFTConfig:
+        """What recllm sets for TRL; the recipe's `trainer` block has the last word."""
+        defaults: dict[str, Any] = {
+            "output_dir": str(folder),
+            "seed": self.recipe.seed,
+            "eval_strategy": "epoch",
+            "save_strategy": "epoch",
+            "save_total_limit": 1,
+            "load_best_model_at_end": True,
+            "metric_for_best_model": BEST,
+            "greater_is_better": True,
+            "logging_steps": 20,
+            "max_length": None,
+            "dataset_kwargs": {"skip_prepare_dataset": True},
+            "bf16": resolve_dtype(self.recipe.model.dtype) == torch.bfloat16,
+            "use_cpu": resolve_device().type == "cpu",
+            "gradient_checkpointing": self.recipe.model.from_scratch is None,
+            "dataloader_pin_memory": resolve_device().type != "cpu",
+        }
+        try:
+            return SFTConfig(**(defaults | self.recipe.sft.trainer))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"sft.trainer: TRL does not take these settings: {error}") from None
+
+
+def _model_files(name: str | None) -> dict[str, str] | None:
+    """The hashes of a local model's files: another model in the same folder is another model."""
+    if name is None or not Path(name).is_dir():
+        return None
+    return {p.name: hash_file(p) for p in sorted(Path(name).iterdir()) if p.is_file()}

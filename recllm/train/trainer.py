@@ -1,0 +1,108 @@
+"""TRL's SFTTrainer, with validation by the decoding engine and a loss over SID levels."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState
+from transformers.training_args import TrainingArguments
+from trl import SFTTrainer
+
+from recllm.artifacts.atomic import write_text
+
+
+class RecommenderTrainer(SFTTrainer):
+    """Measures ranking metrics instead of a loss on the validation rows.
+
+    Args:
+        measure: called at each evaluation; returns metrics by name.
+        level_tokens: (levels, codes) token ids. Where given, the loss of a SID token is
+            normalised over the codes of its level instead of the whole vocabulary.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        measure: Callable[[], dict[str, float]],
+        level_tokens: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.measure = measure
+        self.level_loss = None if level_tokens is None else LevelLoss(level_tokens)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Rank the validation sample; metrics are logged as `eval_hit@10` and so on."""
+        metrics = {f"eval_{name}": value for name, value in self.measure().items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """TRL's own loss, or the mean of the level-normalised loss over the batch's targets."""
+        if self.level_loss is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        total, count = self.level_loss(self.accelerator.unwrap_model(model), inputs)
+        loss = total / (count if num_items_in_batch is None else num_items_in_batch)
+        return (loss, None) if return_outputs else loss
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Nothing here: a card belongs to what is pushed, not to each checkpoint."""
+
+
+class LevelLoss:
+    """Cross-entropy of SID tokens among the codes of their level; other labels use all tokens."""
+
+    def __init__(self, level_tokens: torch.Tensor) -> None:
+        self.level_tokens = level_tokens
+
+    def __call__(
+        self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The summed loss and how many tokens it is the sum over."""
+        hidden = model.get_decoder()(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+        ).last_hidden_state
+        labels = inputs["labels"][:, 1:]
+        supervised = labels != -100
+        hidden, labels = hidden[:, :-1][supervised], labels[supervised]
+        head = model.get_output_embeddings()
+        total = hidden.new_zeros((), dtype=torch.float32)
+        other = torch.ones_like(labels, dtype=torch.bool)
+        for tokens in self.level_tokens.to(labels.device):
+            matches = labels[:, None] == tokens[None, :]
+            here = matches.any(dim=1)
+            logits = (hidden[here] @ head.weight[tokens].T).float()
+            target = matches[here].int().argmax(dim=1)
+            total = total + nn.functional.cross_entropy(logits, target, reduction="sum")
+            other &= ~here
+        if other.any():
+            logits = head(hidden[other]).float()
+            total = total + nn.functional.cross_entropy(logits, labels[other], reduction="sum")
+        return total, supervised.sum()
+
+
+class MetricsFile(TrainerCallback):
+    """Keeps `metrics.jsonl` equal to the trainer's log, also after a resumed run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Rewrite the file; it is short."""
+        del args, control
+        rows = (json.dumps(row, sort_keys=True) for row in state.log_history)
+        write_text(self.path, "".join(f"{row}\n" for row in rows))

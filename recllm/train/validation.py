@@ -1,0 +1,42 @@
+"""How good a model is while it trains: the decoding engine on a sample of validation rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recllm.catalog.histories import SplitRows
+from recllm.config.schema import EvalSection
+from recllm.metrics.ranking import compute, ranks_of
+from recllm.models.recommender import Recommender
+
+METRICS = ("hit@10", "ndcg@10")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A fixed sample of validation rows, ranked as the evaluation ranks them."""
+
+    histories: Sequence[NDArray[np.int32]]
+    targets: NDArray[np.int32]
+    settings: EvalSection
+
+    @classmethod
+    def sample(cls, rows: SplitRows, size: int, settings: EvalSection, seed: int) -> "Validation":
+        """At most `size` rows, drawn once by the seed."""
+        order = np.random.default_rng(seed).permutation(len(rows))[:size]
+        chosen = np.sort(order)
+        return cls([rows.history(i) for i in chosen], rows.target[chosen], settings)
+
+    def measure(self, recommender: Recommender) -> dict[str, float]:
+        """hit@10 and ndcg@10 on the sample."""
+        ranking = recommender.rank(
+            self.histories,
+            beams=max(10, min(self.settings.beams, 10)),
+            scoring=self.settings.scoring,
+            exclude_history=self.settings.exclude_history,
+            batch_tokens=self.settings.batch_tokens,
+        )
+        ranks = ranks_of(ranking.items, self.targets)
+        return {name: float(compute(name, ranks).mean()) for name in METRICS}

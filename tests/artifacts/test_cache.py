@@ -1,0 +1,190 @@
+"""The stage cache: built once, never half, damage noticed, shared by processes."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recllm.artifacts.cache import Artifact, Cache, stage_key
+from recllm.artifacts.manifest import Manifest
+from recllm.artifacts.stage import Stage
+from recllm.config.schema import Recipe
+
+RECIPE = Recipe.model_construct(seed=3)
+
+
+class Write(Stage):
+    """Writes its text and leaves a line in a log outside, to count its runs."""
+
+    name = "write"
+
+    def __init__(self, text: str, log: Path | None = None, seconds: float = 0) -> None:
+        super().__init__(RECIPE)
+        self.text, self.log, self.seconds = text, log, seconds
+
+    def settings(self) -> dict[str, Any]:
+        return {"text": self.text}
+
+    def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
+        (out / "text.txt").write_text(self.text)
+        if self.log:
+            with self.log.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+        time.sleep(self.seconds)
+        return {"characters": len(self.text)}
+
+
+class Fail(Write):
+    """Fails after it has written something."""
+
+    def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
+        super().build(inputs, out)
+        raise ValueError("no")
+
+
+class Resume(Write):
+    """Counts how often it was started in its own folder; fails the first time."""
+
+    name = "resume"
+    resumable = True
+
+    def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
+        marker = out / "started"
+        seen = marker.exists()
+        marker.touch()
+        if not seen:
+            raise ValueError("killed")
+        return {}
+
+
+class Child(Write):
+    """Has a parent."""
+
+    name = "child"
+    parents = ("write",)
+
+
+def test_an_artifact_has_its_files_and_a_manifest(tmp_path: Path) -> None:
+    artifact = Cache(tmp_path).build(Write("hello"), {})
+    assert (artifact.path / "text.txt").read_text() == "hello"
+    manifest = Manifest.read(artifact.path)
+    assert manifest == artifact.manifest
+    assert manifest.counts == {"characters": 5}
+    assert manifest.files["text.txt"].bytes == 5
+    assert manifest.seed == 3
+    assert manifest.peak_memory_bytes > 0
+
+
+def test_an_unchanged_stage_is_not_run_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for _ in range(2):
+        Cache(tmp_path / "cache").build(Write("a", log), {})
+    Cache(tmp_path / "cache").build(Write("b", log), {})
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_the_key_covers_version_settings_parents_and_a_seed_that_is_used() -> None:
+    class Newer(Write):
+        version = 2
+
+    class Seeded(Write):
+        seeded = True
+
+    class OtherSeed(Seeded):
+        def __init__(self) -> None:
+            super().__init__("a")
+            self.recipe = Recipe.model_construct(seed=4)
+
+    keys = [
+        stage_key(Write("a"), {}),
+        stage_key(Write("b"), {}),
+        stage_key(Newer("a"), {}),
+        stage_key(Write("a"), {"x": "1"}),
+        stage_key(Write("a"), {"x": "2"}),
+        stage_key(Seeded("a"), {}),
+        stage_key(OtherSeed(), {}),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == stage_key(Write("a"), {})
+
+
+def test_a_failed_stage_leaves_no_artifact(tmp_path: Path) -> None:
+    cache, stage = Cache(tmp_path), Fail("a")
+    with pytest.raises(ValueError, match="no"):
+        cache.build(stage, {})
+    assert cache.find("write", stage_key(stage, {})) is None
+    assert cache.why_absent("write", stage_key(stage, {})) == "an earlier build was interrupted"
+    assert cache.build(Write("a"), {}).manifest.counts == {"characters": 1}
+
+
+def test_a_resumable_stage_finds_what_it_left(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with pytest.raises(ValueError, match="killed"):
+        cache.build(Resume("a"), {})
+    assert (cache.build(Resume("a"), {}).path / "started").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "text.txt").unlink(), "text.txt is missing"),
+        (lambda folder: (folder / "text.txt").write_text("hell"), "4 bytes instead of 5"),
+        (lambda folder: (folder / "text.txt").write_text("jello"), "text.txt was changed"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest is missing or"),
+    ],
+)
+def test_damage_is_noticed_said_and_mended(
+    tmp_path: Path, damage: Any, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact = Cache(tmp_path).build(Write("hello"), {})
+    damage(artifact.path)
+    why = Cache(tmp_path).why_absent("write", artifact.manifest.key)
+    assert why is not None and reason in why
+    again = Cache(tmp_path).build(Write("hello"), {})
+    assert (again.path / "text.txt").read_text() == "hello"
+    assert "rebuilding the damaged artifact" in caplog.text
+
+
+def test_a_child_is_built_on_its_parents_folder(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    parent = cache.build(Write("a"), {})
+    child = cache.build(Child("a"), {"write": parent})
+    assert child.manifest.parents == {"write": parent.manifest.key}
+    other = cache.build(Child("a"), {"write": cache.build(Write("b"), {})})
+    assert other.manifest.key != child.manifest.key
+
+
+def _build(folder: Path, log: Path) -> None:
+    Cache(folder).build(Write("shared", log, seconds=0.5), {})
+
+
+def test_two_processes_build_an_artifact_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    arguments = (tmp_path / "cache", tmp_path / "log")
+    processes = [context.Process(target=_build, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
+def test_a_killed_build_is_started_again(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    log = tmp_path / "log"
+    process = context.Process(target=_build, args=(tmp_path / "cache", log))
+    process.start()
+    while not log.exists():
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    artifact: Artifact = Cache(tmp_path / "cache").build(Write("shared", log), {})
+    assert (artifact.path / "text.txt").read_text() == "shared"
+    assert len(log.read_text().splitlines()) == 2

@@ -1,0 +1,82 @@
+"""Dependencies point one way (an arrow reads: may be imported by)."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: config, artifacts, metrics <- catalog <- prompts, decoding <- models, baselines <- rewards
+#: <- data_prep, eval; train stands beside those two, and the CLI imports all.
+LAYERS = {
+    "errors": 0,
+    "progress": 0,
+    "config": 1,
+    "artifacts": 1,
+    "metrics": 1,
+    "catalog": 2,
+    "prompts": 3,
+    "decoding": 3,
+    "models": 4,
+    "baselines": 4,
+    "rewards": 5,
+    "data_prep": 6,
+    "eval": 6,
+    "train": 6,
+    "hub": 6,
+    "cli": 7,
+}
+#: Packages of one layer that may import each other.
+TOGETHER = {frozenset({"config", "artifacts"})}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of recllm by dotted name."""
+    found = {}
+    for folder, prefix in (("recllm", ""), ("data_prep", "recllm."), ("eval", "recllm.")):
+        for path in (ROOT / folder).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[prefix + ".".join(p for p in parts if p != "__init__")] = path
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """The recllm modules that a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.startswith("recllm.")}
+
+
+def test_dependencies_point_one_way() -> None:
+    wrong = []
+    for module, path in modules().items():
+        parts = module.split(".")
+        if len(parts) < 2:
+            continue
+        package = parts[1]
+        for name in imported(path):
+            other = name.split(".")[1]
+            if other == package or other == "__version__":
+                continue
+            allowed = LAYERS[other] < LAYERS[package] or frozenset({package, other}) in TOGETHER
+            if not allowed:
+                wrong.append(f"{module} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_package_has_a_layer() -> None:
+    packages = {module.split(".")[1] for module in modules() if "." in module}
+    assert packages <= set(LAYERS)
+
+
+def test_files_stay_small() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}: {lines}"
+        for path in modules().values()
+        if (lines := len(path.read_text().splitlines())) > 400
+    ]
+    assert not long, f"split these files: {long}"
