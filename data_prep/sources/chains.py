@@ -103,13 +103,14 @@ class Chains(Source):
 
         table = materialise(con, self._rows(con, path))
         before = ibis.window(group_by=table.user_id, order_by=table.line)
-        longer = table.items.lag().concat(ibis.array([table.target.lag()])).over(before)
-        end = longer[longer.length() - table.items.length() :]
-        continues = (table.items.length() > 0) & (table.items.length() <= longer.length())
-        continues = (continues & (end == table.items)).fill_null(False)
+        last_target = ibis.array([table.target.lag().over(before)])
+        longer = table["items"].lag().over(before).concat(last_target)
+        end = longer[longer.length() - table["items"].length() :]
+        continues = (table["items"].length() > 0) & (table["items"].length() <= longer.length())
+        continues = (continues & (end == table["items"])).fill_null(False)
         table = materialise(con, table.mutate(continues=continues))
         target = ibis.array([table.target])
-        places = ibis.ifelse(table.continues, target, table.items.concat(target))
+        places = ibis.ifelse(table.continues, target, table["items"].concat(target))
         first = table.line.max(where=~table.continues).over(
             group_by=table.user_id, order_by=table.line, rows=(None, 0)
         )
@@ -159,7 +160,7 @@ def _item_ids(history: "StringColumn") -> "ArrayColumn":
     listed = text.startswith("[")
     valid = ~listed | is_json(text)
     parsed = parse_list(ibis.ifelse(listed & valid, text, "[]"))
-    words = ibis.ifelse(text == "", ibis.array([], type="array<string>"), text.re_split(r"\s+"))
+    words = ibis.ifelse(text == "", ibis.literal([], type="array<string>"), text.re_split(r"\s+"))
     return ibis.ifelse(valid, ibis.ifelse(listed, parsed, words), None)
 
 

@@ -14,7 +14,7 @@ from recllm.config.registry import Plugin
 
 if TYPE_CHECKING:  # decoding needs torch, and recipes are checked without it
     from recllm.config.schema import EvalSection
-    from recllm.decoding import Ranking
+    from recllm.decoding.engine import Ranking
 
 
 class Engine(Plugin):

@@ -14,7 +14,7 @@ from recllm.progress import progress
 
 if TYPE_CHECKING:
     from recllm.config.schema import EvalSection
-    from recllm.decoding import Ranking
+    from recllm.decoding.engine import Ranking
 
 
 class Transformers(Engine):

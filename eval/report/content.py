@@ -21,12 +21,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names the rows; `folded` hides it behind its caption."""
+    """A table whose first `labels` columns name the rows; `folded` hides it behind its caption."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
     folded: bool = False
+    labels: int = 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Section:
         note: under which settings its figures hold, or how to read them.
         examples: as in `ReportInputs`.
         code: text shown as it is, folded.
+        wide: whether it takes the page's whole width; such sections come first.
         in_markdown: whether its tables and examples are in report.md too.
     """
 
@@ -56,6 +58,7 @@ class Section:
     tables: Sequence[Table] = ()
     examples: Sequence[Mapping[str, Any]] = ()
     code: str = ""
+    wide: bool = False
     in_markdown: bool = False
 
 

@@ -23,7 +23,7 @@ class ReportInputs:
         metrics: the content of metrics.json.
         training: the rows of metrics.jsonl: step, epoch, loss, eval_ndcg@10, …
         data_counts: the counts of each data stage, by stage.
-        sid_health: figures of the SIDs; a list holds one figure per level.
+        sid_health: the content of the SIDs' health.json: figures, and `levels` with one entry each.
         examples: {user_id, history_titles, target_title, recommended: [{title, score, hit}]}.
         hit_curve: hit@k by cutoff k, of `model` and of baselines by name. Where it is empty, the
             curve goes through the cutoffs that `metrics` has.

@@ -22,13 +22,13 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line"} | {
     colour: f"--series-{index}" for index, colour in enumerate(SERIES)
 }
-_WIDTH = 5.4  # inches; the page scales plots to their column
+_WIDTH = 5.2  # inches; the page scales plots to their column
 
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
-    "font.size": 9,
+    "font.size": 9.5,
     "text.color": INK,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": LINE,
@@ -89,6 +89,7 @@ def line_plot(
                 color=colour,
                 linestyle=DASHES[index % len(DASHES)],
                 marker=MARKERS[index % len(MARKERS)] if len(points) <= 60 else None,
+                zorder=3 - index / len(series),  # the model lies on top
             )
             if band := line.intervals():
                 x, _, low, high = zip(*band, strict=True)
@@ -99,7 +100,7 @@ def line_plot(
             axes.minorticks_off()
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        _legend(figure, len(series))
+        _legend(figure, len(series), handle=2.6)
         return _svg(figure, f"{y_label} by {x_label}: {', '.join(s.label for s in series)}")
 
 
@@ -109,7 +110,7 @@ def interval_plot(
     """Dots with intervals, one row a category; `series.y` holds the values, shown along x.
 
     `series.x` is the row of each value: 0 is the first category, drawn on top. `zero` draws a line
-    at 0, for differences.
+    at 0, for differences; the values themselves are shown from 0 on.
     """
     with _style(name):
         figure, axes = _figure(0.9 + 0.16 * len(categories) * (len(series) + 1.5))
@@ -129,12 +130,14 @@ def interval_plot(
             )
         if zero:
             axes.axvline(0, color=MUTED, linewidth=1)
+        else:
+            axes.set_xlim(left=0)
         axes.set_yticks(range(len(categories)), list(categories))
         axes.set_ylim(len(categories) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_xlabel(x_label)
-        _legend(figure, len(series))
+        _legend(figure, len(series), handle=1)
         return _svg(figure, f"{x_label} of {', '.join(categories)}")
 
 
@@ -150,9 +153,9 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _legend(figure: Figure, count: int) -> None:
+def _legend(figure: Figure, count: int, handle: float) -> None:
     if count > 1:
-        figure.legend(loc="outside upper left", ncols=min(count, 3), handlelength=2.6)
+        figure.legend(loc="outside upper left", ncols=min(count, 3), handlelength=handle)
 
 
 def _svg(figure: Figure, label: str) -> Markup:

@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recllm.baselines.ranking import Ranking, popularity_counts, popularity_keys, rank_by_keys
+from recllm.baselines.ranking import (
+    BaselineRanking,
+    popularity_counts,
+    popularity_keys,
+    rank_by_keys,
+)
 from recllm.catalog.histories import Spans
 
 #: Pairs up to this distance count, and this many items of a history vote.
@@ -55,7 +60,7 @@ class CoVisitation:
         targets: NDArray[np.int32],
         beams: int,
         excluded: Spans | None = None,
-    ) -> Ranking:
+    ) -> BaselineRanking:
         """Rank the catalogue for each row; see `rank_by_keys`."""
         items = len(self.counts)
         by_popularity = popularity_keys(self.counts)

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recllm.baselines.ranking import Ranking, popularity_counts, popularity_keys, rank_by_keys
+from recllm.baselines.ranking import (
+    BaselineRanking,
+    popularity_counts,
+    popularity_keys,
+    rank_by_keys,
+)
 from recllm.catalog.histories import Spans
 
 
@@ -30,7 +35,7 @@ class Popularity:
         targets: NDArray[np.int32],
         beams: int,
         excluded: Spans | None = None,
-    ) -> Ranking:
+    ) -> BaselineRanking:
         """Rank the catalogue for each row; see `rank_by_keys`. Histories do not matter."""
         keys = popularity_keys(self.counts)
 

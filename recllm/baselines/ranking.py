@@ -1,4 +1,4 @@
-"""Ranking the whole catalogue by integer keys, in chunks of rows."""
+"""BaselineRanking the whole catalogue by integer keys, in chunks of rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from recllm.catalog.histories import Spans
 
 #: Keys held at a time (8 bytes each): what bounds the memory for any number of rows and items.
-_CELLS = 1 << 22
+_CELLS = 1 << 19
 
 
 @dataclass(frozen=True)
-class Ranking:
+class BaselineRanking:
     """What a recommender says of each row.
 
     Attributes:
@@ -43,7 +43,7 @@ def rank_by_keys(
     targets: NDArray[np.int32],
     beams: int,
     excluded: Spans | None,
-) -> Ranking:
+) -> BaselineRanking:
     """Rank all items for each row by descending key.
 
     Args:
@@ -66,7 +66,7 @@ def rank_by_keys(
         ranks[rows] = _target_ranks(keys, targets[rows], beams)
         top = _top(keys, beams)
         best[rows, : top.shape[1]] = top
-    return Ranking(ranks, best)
+    return BaselineRanking(ranks, best)
 
 
 def _target_ranks(

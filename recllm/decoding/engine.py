@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from recllm.catalog.trie import Trie
 from recllm.decoding.batching import plan_batches
-from recllm.decoding.scoring import SCORINGS, Scoring
+from recllm.decoding.scoring import SCORINGS, Head, Scoring
 from recllm.decoding.search import Search
 from recllm.decoding.support import (
     check_by_running,
@@ -21,7 +20,6 @@ from recllm.decoding.support import (
     longest_path,
     uses_boolean_mask,
 )
-from recllm.decoding.scoring import Head
 from recllm.errors import UserError
 
 
@@ -73,9 +71,7 @@ class TreeDecoder:
                 f"found {beams} and {scoring!r}"
             )
         if scoring == "level" and trie.eos is not None:
-            raise UserError(
-                "scoring 'level' needs item paths of one length; use 'vocab' or 'trie'"
-            )
+            raise UserError("scoring 'level' needs item paths of one length; use 'vocab' or 'trie'")
         check_layers(model)
         self._model = model
         self._boolean_mask = uses_boolean_mask(model)

@@ -37,22 +37,83 @@ class Search:
     boolean_mask: bool
 
     def run(self, prompts: Sequence[Sequence[int]], subset: Subset | None) -> tuple[Tensor, Tensor]:
-        """The items (rows, n) and their scores, best first, -1 and -inf where there are fewer."""
+        """Items (rows, n) and their scores, best first; -1 and -inf where fewer are eligible."""
         rows, trie = len(prompts), self.trie
         tree = TokenTree(self.decoder, prompts, boolean_mask=self.boolean_mask)
-        running = Beams(
-            torch.zeros(rows, 1, dtype=torch.int32, device=trie.device),
-            torch.zeros(rows, 1, device=trie.device),
-        )
-        finished = Beams(running.nodes[:, :0], running.scores[:, :0])
-        for level in range(trie.depth):
+        root = torch.zeros(rows, 1, dtype=torch.int32, device=trie.device)
+        running = Beams(root, torch.zeros(rows, 1, device=trie.device))
+        finished = Beams(root[:, :0], running.scores[:, :0])
+        for level in range(trie.depth - 1):
             children = self._children(running, tree.hidden, level, subset)
-            finished, ended = self._finish(finished, children)
-            if level == trie.depth - 1 or self._is_settled(finished, children, ended):
-                break
-            best = select_best(children.scores.masked_fill(ended, -torch.inf), self.beams)
-            parents = best // (children.nodes.shape[1] // running.nodes.shape[1])
-            running = self._keep(children, ended, best, level)
+            children_each = children.nodes.shape[1] // running.nodes.shape[1]
+            if trie.eos is not None:
+                finished = self._finish(finished, children)
+            best, running = self._continue(children, level)
+            if trie.eos is not None and self._is_settled(finished, running):
+                return self._items(finished, subset)
             tokens = trie.alphabets[level][trie.symbols(running.nodes)]
-            tree.append(tokens, parents)
-        return self._items(finished, subset)
+            tree.append(tokens, parents=best // children_each)
+        children = self._children(running, tree.hidden, trie.depth - 1, subset)
+        return self._items(self._finish(finished, children), subset)
+
+    def _children(self, running: Beams, hidden: Tensor, level: int, subset: Subset | None) -> Beams:
+        """All continuations of the running paths by one token, in path order."""
+        trie, tokens = self.trie, self.trie.alphabets[level]
+        nodes, allowed = trie.children(running.nodes)
+        if subset is not None:
+            allowed &= trie.eligible(nodes, subset)
+        # Padding may have a symbol of another level, beyond this one's alphabet.
+        symbols = trie.child_symbols(nodes).clamp_(max=len(tokens) - 1)
+        if self.scoring == "trie":
+            logits = self.head.logits(hidden, tokens).gather(-1, symbols)
+            log_probs = log_probs_over_allowed(logits, allowed)
+        else:
+            over = log_probs_over_vocab if self.scoring == "vocab" else log_probs_over_level
+            log_probs = over(hidden, self.head, tokens).gather(-1, symbols)
+        scores = (running.scores.unsqueeze(-1) + log_probs).masked_fill(~allowed, -torch.inf)
+        if bool(scores.isnan().any()):
+            raise RuntimeError(
+                f"the model computes NaN at item token {level + 1}; its weights are broken, or "
+                "its activations overflow (float16? use bfloat16 or float32)"
+            )
+        return Beams(nodes.flatten(1), scores.flatten(1))
+
+    def _continue(self, children: Beams, level: int) -> tuple[Tensor, Beams]:
+        """The best children that do not end their path: their indices, and they themselves."""
+        scores = children.scores
+        if self.trie.eos is not None:
+            scores = scores.masked_fill(self.trie.is_leaf(children.nodes), -torch.inf)
+        best = select_best(scores, self.beams)
+        running = Beams(children.nodes, scores).take(best)
+        # What is not alive may be padding: any node of the level, so that it has its depth.
+        first = self.trie.level_start[level + 1]
+        return best, Beams(running.nodes.masked_fill(~running.alive, first), running.scores)
+
+    def _finish(self, finished: Beams, children: Beams) -> Beams:
+        """The best of the finished paths and of those that end among the best children."""
+        best = children.take(select_best(children.scores, self.beams))
+        leaf = self.trie.is_leaf(best.nodes)
+        nodes = torch.cat([finished.nodes, best.nodes], dim=1)
+        scores = torch.cat([finished.scores, best.scores.masked_fill(~leaf, -torch.inf)], dim=1)
+        path_order = self.trie.item_range(nodes)[0].argsort(dim=1, stable=True)
+        merged = Beams(nodes, scores).take(path_order)
+        return merged.take(select_best(merged.scores, self.beams))
+
+    def _is_settled(self, finished: Beams, running: Beams) -> bool:
+        """Whether in every row no running path can still become one of the best."""
+        hopeful = running.alive.any(1)
+        if finished.scores.shape[1] == self.beams:
+            # Scores only fall; an equal one could still win by its place.
+            hopeful &= running.scores.amax(1) >= finished.scores.amin(1)
+        return not bool(hopeful.any())
+
+    def _items(self, finished: Beams, subset: Subset | None) -> tuple[Tensor, Tensor]:
+        """The items of the finished paths, by score, then path, then catalogue order."""
+        paths = finished.take(finished.scores.argsort(dim=1, descending=True, stable=True))
+        items, exists = self.trie.leaf_items(paths.nodes, subset)
+        exists &= paths.alive.unsqueeze(-1)
+        scores = paths.scores.unsqueeze(-1).expand(exists.shape)
+        items = items.masked_fill(~exists, -1).flatten(1)
+        scores = scores.masked_fill(~exists, -torch.inf).flatten(1)
+        first = (items < 0).int().argsort(dim=1, stable=True)[:, : self.beams]
+        return items.gather(1, first), scores.gather(1, first)

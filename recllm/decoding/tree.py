@@ -1,5 +1,6 @@
 """A tree of tokens that grows on one KV cache, and the beams that walk it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,11 @@ class Beams:
     nodes: Tensor
     scores: Tensor
 
+    @property
+    def alive(self) -> Tensor:
+        """(rows, width): whether there is a path."""
+        return self.scores > -torch.inf
+
     def take(self, index: Tensor) -> "Beams":
         """The beams at `index` (rows, n)."""
         return Beams(self.nodes.gather(1, index), self.scores.gather(1, index))
@@ -57,7 +63,9 @@ class TokenTree:
     Tree attention: SpecInfer, https://arxiv.org/abs/2305.09781.
     """
 
-    def __init__(self, decoder: Any, prompts: list[list[int]], *, boolean_mask: bool) -> None:
+    def __init__(
+        self, decoder: Any, prompts: Sequence[Sequence[int]], *, boolean_mask: bool
+    ) -> None:
         self._decoder = decoder
         self._boolean_mask = boolean_mask
         device = next(decoder.parameters()).device

@@ -2,7 +2,7 @@
 
 from recllm.metrics.bootstrap import bootstrap_interval, bootstrap_intervals, paired_interval
 from recllm.metrics.classification import auc
-from recllm.metrics.ranking import RankMetric, compute, parse, rank_metrics
+from recllm.metrics.ranking import RankMetric, compute, parse, rank_metrics, ranks_of
 from recllm.metrics.ranking.hit import hit
 from recllm.metrics.ranking.mrr import mrr
 from recllm.metrics.ranking.ndcg import ndcg
@@ -19,4 +19,5 @@ __all__ = [
     "paired_interval",
     "parse",
     "rank_metrics",
+    "ranks_of",
 ]

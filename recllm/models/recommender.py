@@ -13,7 +13,7 @@ from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
 from recllm.catalog.trie import Trie
 from recllm.config.schema import Scoring
-from recllm.decoding import Ranking, TreeDecoder
+from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
 from recllm.models.backbone import resolve_device
 from recllm.models.tokenizers import sid_token_ids

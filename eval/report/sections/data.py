@@ -16,4 +16,4 @@ def build(inputs: ReportInputs) -> Section | None:
         return None
     repeated = {index for index in range(1, len(rows)) if rows[index][0] == rows[index - 1][0]}
     rows = [[Cell(""), *row[1:]] if i in repeated else row for i, row in enumerate(rows)]
-    return Section("data", "Data", tables=[Table(["stage", "count of", ""], rows)])
+    return Section("data", "Data", tables=[Table(["stage", "", "count"], rows, labels=2)])

@@ -14,5 +14,6 @@ def build(inputs: ReportInputs) -> Section | None:
         title="Examples",
         note=conditions(inputs),
         examples=inputs.examples,
+        wide=True,
         in_markdown=True,
     )

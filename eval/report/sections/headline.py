@@ -33,6 +33,7 @@ def build(inputs: ReportInputs) -> Section | None:
         note=conditions(inputs),
         plots=[plot for plot in plots if plot],
         tables=[_headline(inputs, metric), *_all_metrics(inputs)],
+        wide=True,
         in_markdown=True,
     )
 
@@ -58,7 +59,7 @@ def _headline(inputs: ReportInputs, metric: str) -> Table:
             sid_level = [estimate_cell(inputs.sid_level.get(name)) for name in inputs.headline]
             blank = [estimate_cell(None)] if paired else []
             rows.append([Cell("this model, by SID"), *sid_level, *blank])
-    head = ["", *inputs.headline, *([f"model − it, {metric}"] if paired else [])]
+    head = ["", *inputs.headline, *([f"model − baseline, {metric}"] if paired else [])]
     caption = "95% intervals by bootstrap over users; differences are paired by row"
     return Table(head, rows, caption)
 

@@ -25,6 +25,7 @@ def build(inputs: ReportInputs) -> Section | None:
         note=f"{metric} · {conditions(inputs)}",
         plots=[_plot(name, parts, metric) for name, parts in groups.items()],
         tables=[_table(name, parts, metric) for name, parts in groups.items()],
+        wide=True,
         in_markdown=True,
     )
 

@@ -18,7 +18,7 @@ def build(inputs: ReportInputs) -> Section | None:
         _plot("validation", metrics, _caption(metrics)),
     ]
     found = [plot for plot in plots if plot]
-    return Section("training", "Training", plots=found) if found else None
+    return Section("training", "Training", plots=found, wide=True) if found else None
 
 
 def _is_validation(key: str) -> bool:

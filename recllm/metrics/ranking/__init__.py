@@ -61,3 +61,14 @@ def compute(name: str, ranks: NDArray[Any]) -> NDArray[np.float64]:
     """
     metric, cutoff = parse(name)
     return metric.per_row(ranks, cutoff)
+
+
+def ranks_of(items: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int32]:
+    """The 0-based rank of each row's target among its items, -1 where it is not among them.
+
+    Args:
+        items: (rows, beams) item indices, best first, -1 where a row has fewer.
+        targets: (rows,) item indices, at least 0.
+    """
+    found = items == targets[:, None]
+    return np.where(found.any(axis=1), found.argmax(axis=1), -1).astype(np.int32)
