@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recllm.artifacts.stage import Stage
-from recllm.data_prep.tables import discard, materialise, read, scalars, session, write
+from recllm.data_prep.tables import Table, discard, materialise, read, scalars, session, write
 from recllm.errors import UserError
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
-    from ibis.expr.types import Table
 
 
 class Filter(Stage):
@@ -50,7 +49,7 @@ class Filter(Stage):
             return counts | _write(con, log, items, out)
 
 
-def rated(log: "Table", min_rating: float) -> tuple["Table", dict[str, int]]:
+def rated(log: Table, min_rating: float) -> tuple[Table, dict[str, int]]:
     """The interactions rated `min_rating` or better; those without a rating are left out too.
 
     Raises:
@@ -75,7 +74,7 @@ def rated(log: "Table", min_rating: float) -> tuple["Table", dict[str, int]]:
     return kept, counts
 
 
-def k_core(con: "Backend", pairs: "Table", k: int) -> "Table":
+def k_core(con: "Backend", pairs: Table, k: int) -> Table:
     """The largest subset in which every user and every item has at least `k` rows.
 
     Args:
@@ -94,7 +93,7 @@ def k_core(con: "Backend", pairs: "Table", k: int) -> "Table":
         pairs, size = kept, _count(kept)
 
 
-def _in_core(con: "Backend", log: "Table", k: int) -> tuple["Table", dict[str, int]]:
+def _in_core(con: "Backend", log: Table, k: int) -> tuple[Table, dict[str, int]]:
     users, items = _numbered(con, log, "user_id", "user"), _numbered(con, log, "item_id", "item")
     pairs = log.join(users, "user_id").join(items, "item_id").select("row", "user", "item")
     core = k_core(con, materialise(con, pairs), k)
@@ -113,14 +112,14 @@ def _in_core(con: "Backend", log: "Table", k: int) -> tuple["Table", dict[str, i
     return log.semi_join(core, "row"), counts
 
 
-def _numbered(con: "Backend", log: "Table", column: str, number: str) -> "Table":
+def _numbered(con: "Backend", log: Table, column: str, number: str) -> Table:
     """The distinct ids of a column with a number each: integers are quicker to group and join."""
     import ibis
 
     return materialise(con, log.select(column).distinct().mutate(**{number: ibis.row_number()}))
 
 
-def _write(con: "Backend", log: "Table", items: "Table", out: Path) -> dict[str, int]:
+def _write(con: "Backend", log: Table, items: Table, out: Path) -> dict[str, int]:
     import ibis
 
     used = items.semi_join(log, "item_id")
@@ -137,10 +136,10 @@ def _write(con: "Backend", log: "Table", items: "Table", out: Path) -> dict[str,
     return {"interactions": _count(written), **users, "items": _count(used)}
 
 
-def _count(table: "Table") -> int:
+def _count(table: Table) -> int:
     return scalars(table.aggregate(n=table.count()))["n"]
 
 
-def _size(log: "Table") -> str:
+def _size(log: Table) -> str:
     found = scalars(log.aggregate(users=log.user_id.nunique(), items=log.item_id.nunique()))
     return f"{_count(log)} interactions ({found['users']} users, {found['items']} items)"

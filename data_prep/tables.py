@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-if TYPE_CHECKING:  # ibis takes half a second to import
+if TYPE_CHECKING:  # Ibis takes half a second to import
     from ibis.backends.duckdb import Backend
-    from ibis.expr.types import Table
+
+# An Ibis table and a column of it. Ibis types every `table.name` as a Column without operators,
+# under which no expression type-checks.
+Table: TypeAlias = Any
+Column: TypeAlias = Any
 
 _table_numbers = count()
 
@@ -30,7 +34,7 @@ def session() -> Iterator["Backend"]:
             con.disconnect()
 
 
-def query(con: "Backend", sql: str) -> "Table":
+def query(con: "Backend", sql: str) -> Table:
     """A SELECT in SQL as an Ibis table; it runs where the table is used.
 
     For the file readers, whose options Ibis does not reach. (`Backend.sql` would do, but Ibis 12
@@ -41,27 +45,27 @@ def query(con: "Backend", sql: str) -> "Table":
     return con.table(name)
 
 
-def materialise(con: "Backend", table: "Table") -> "Table":
+def materialise(con: "Backend", table: Table) -> Table:
     """Run the query once and keep its rows for as long as the session lasts."""
     return con.create_table(f"table_{next(_table_numbers)}", table, temp=True)
 
 
-def discard(con: "Backend", table: "Table") -> None:
+def discard(con: "Backend", table: Table) -> None:
     """Free the rows of a materialised table."""
     con.raw_sql(f"DROP TABLE {table.get_name()}")
 
 
-def read(con: "Backend", path: Path) -> "Table":
+def read(con: "Backend", path: Path) -> Table:
     """A Parquet file as a table."""
     return query(con, f"SELECT * FROM read_parquet({quoted(path)})")
 
 
-def write(con: "Backend", table: "Table", path: Path) -> None:
+def write(con: "Backend", table: Table, path: Path) -> None:
     """Write the rows of a table, in its order, to a Parquet file."""
     con.to_parquet(table, path)
 
 
-def scalars(table: "Table") -> dict[str, Any]:
+def scalars(table: Table) -> dict[str, Any]:
     """The one row of an aggregation, as Python values."""
     return table.to_pyarrow().to_pylist()[0]
 

@@ -60,8 +60,8 @@ class Baselines(Stage):
             symmetric: CoVisitation.fit(training, items, symmetric) for symmetric in (False, True)
         }
         tried = {name: self._rank(candidate, valid) for name, candidate in candidates.items()}
-        figures = {name: _mean_ndcg(ranking) for name, ranking in tried.items()}
-        chosen = figures[True] > figures[False]
+        figures = {name: _mean_ndcg(ranking) for name, ranking in tried.items() if len(valid)}
+        chosen = figures.get(True, 0.0) > figures.get(False, 0.0)
         _write(
             out / "valid.parquet",
             valid,
@@ -106,9 +106,9 @@ def read_baselines(folder: Path, split: SplitName) -> dict[str, BaselineRows]:
     }
 
 
-def _mean_ndcg(ranking: BaselineRanking) -> float | None:
-    """ndcg@10 (at the beams where those are fewer); None without rows."""
-    return float(ndcg(ranking.ranks, 10).mean()) if len(ranking.ranks) else None
+def _mean_ndcg(ranking: BaselineRanking) -> float:
+    """ndcg@10, or at the beams where those are fewer."""
+    return float(ndcg(ranking.ranks, 10).mean())
 
 
 def _write(path: Path, rows: SplitRows, rankings: Mapping[str, BaselineRanking]) -> None:
@@ -126,10 +126,8 @@ def _write(path: Path, rows: SplitRows, rankings: Mapping[str, BaselineRanking])
             writer.write_table(pa.table(columns, schema=SCHEMA))
 
 
-def _describe(symmetric: bool, figures: Mapping[bool, float | None]) -> dict[str, Any]:
-    return {
-        "covisitation": {
-            "symmetric": symmetric,
-            "valid_ndcg@10": {"S": figures[False], "S + S^T": figures[True]},
-        }
-    }
+def _describe(symmetric: bool, figures: Mapping[bool, float]) -> dict[str, Any]:
+    """What was chosen and the validation figures of each choice; none where valid has no rows."""
+    names = {False: "S", True: "S + S^T"}
+    by_name = {names[choice]: figure for choice, figure in figures.items()}
+    return {"covisitation": {"symmetric": symmetric, "valid_ndcg@10": by_name}}

@@ -49,9 +49,9 @@ class Bootstrap:
 
 
 def metric_names(section: EvalSection) -> list[str]:
-    """The metrics that eval reports: those of each cutoff, then those of the beams."""
+    """The metrics that eval reports: those of each cutoff and of the headline, then the beams'."""
     metrics = rank_metrics().values()
-    cutoffs = sorted(set(section.cutoffs))
+    cutoffs = sorted({*section.cutoffs, headline_depth(section)})
     at_cutoffs = [f"{m.name}@{k}" for m in metrics if m.reported_at == "cutoffs" for k in cutoffs]
     return at_cutoffs + [f"{m.name}@{section.beams}" for m in metrics if m.reported_at == "beams"]
 

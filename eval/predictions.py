@@ -21,7 +21,7 @@ class Predictions:
         targets: (rows,) int32.
         ranks: (rows,) int32, 0-based, -1 where the target is not among the items.
         items: (rows, beams) int32, best first, -1 where fewer items were eligible.
-        invalid: (rows,) int64, how many generated sequences were no item.
+        invalid: (rows,) int64, how many of the row's items should not be there.
     """
 
     row: NDArray[np.int64]
@@ -56,10 +56,9 @@ class Predictions:
 
     @property
     def invalid_rate(self) -> float:
-        """The share of all generated sequences that are no item; 0 where nothing was generated."""
-        invalid = int(self.invalid.sum())
-        generated = invalid + int(np.count_nonzero(self.items >= 0))
-        return invalid / generated if generated else 0.0
+        """The share of the listed items that should not be there; 0 where nothing is listed."""
+        listed = int(np.count_nonzero(self.items >= 0))
+        return int(self.invalid.sum()) / listed if listed else 0.0
 
 
 def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
@@ -67,9 +66,9 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
 
 
 def _dense(lists: pa.ChunkedArray, items: Items) -> NDArray[np.int32]:
-    """(rows, longest list) item indices, shorter lists filled up with -1."""
+    """(rows, longest list, at least 1) item indices, shorter lists filled up with -1."""
     lengths = pc.list_value_length(lists).to_numpy()
-    dense = np.full((len(lengths), int(lengths.max(initial=0))), -1, dtype=np.int32)
+    dense = np.full((len(lengths), max(1, lengths.max(initial=0))), -1, dtype=np.int32)
     filled = np.arange(dense.shape[1]) < lengths[:, None]
     dense[filled] = items.index_of(pc.list_flatten(lists).to_pylist())
     return dense

@@ -44,7 +44,7 @@ class Scores(TypedDict):
     cost: dict[str, Any]
 
 
-def score(
+def score(  # noqa: PLR0917 (the parts of metrics.json)
     predictions: Predictions,
     facts: Facts,
     split: SplitName,

@@ -26,12 +26,14 @@ def truncated_svd(
         (rows, dimensions) float32, each row of length 1 or 0.
     """
     from sklearn.utils.extmath import randomized_svd
+    from threadpoolctl import threadpool_limits
 
     result = np.zeros((matrix.shape[0], dimensions), dtype=np.float32)
     width = min(dimensions, *matrix.shape)
     if width == 0 or matrix.nnz == 0:
         return result
-    _, singular, directions = randomized_svd(matrix, width, random_state=seed)
+    with threadpool_limits(limits=1, user_api="blas"):  # else the cores decide how sums round
+        _, singular, directions = randomized_svd(matrix, width, random_state=seed)
     kept = singular > NEGLIGIBLE * singular[0]
     # Projected, not read from U: only so are the rows that are zero exactly zero.
     projected = matrix @ directions[kept].T

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recllm.data_prep.sources._reading import column_names, line_of, load, missing_column
-from recllm.data_prep.tables import materialise, scalars, write
+from recllm.data_prep.tables import Column, Table, materialise, scalars, write
 from recllm.errors import UserError
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
-    from ibis.expr.types import ArrayColumn, BooleanColumn, IntegerColumn, StringColumn, Table
 
 #: Columns of the item table that may be missing.
 TEXT_COLUMNS = ("description", "categories", "brand")
+
+LARGEST_TIME = 2.0**62
 
 
 def choose(
@@ -37,7 +38,7 @@ def require(
 
 def read_interactions(
     con: "Backend", path: Path, chosen: Mapping[str, str]
-) -> tuple["Table", dict[str, int]]:
+) -> tuple[Table, dict[str, int]]:
     """The interactions of one file, materialised, in the file's order.
 
     Args:
@@ -46,7 +47,7 @@ def read_interactions(
 
     Returns:
         The table of the source schema, and counts: `order_only` (1 where the order stands for
-        the time), `file_order` (1 where it is the file's own), `fractional_times`.
+        the time), `file_order` (1 where it is the file's own), `fractional_times` (cut).
     """
     import ibis
 
@@ -54,11 +55,10 @@ def read_interactions(
     order = next((name for name in ("time", "position") if name in chosen), None)
     values = {name: clean_ids(table, name) for name in ("user_id", "item_id")}
     problems = {chosen[name]: values[name].isnull() for name in ("user_id", "item_id")}
-    timestamp, fractional = table.row, ibis.literal(False)
+    timestamp = table.row
     if order:
         timestamp = _seconds(table[order], dates=order == "time")
         problems[chosen[order]] = timestamp.isnull()
-        fractional = _is_fractional(table[order], timestamp)
     columns = {"row": table.row, **values, "timestamp": timestamp}
     if "rating" in chosen:
         rating = table.rating.try_cast("float64")
@@ -67,15 +67,14 @@ def read_interactions(
     if "split" in chosen:
         columns["split"] = table.split
     refuse(path, table, problems)
-    counts = {
-        "order_only": int(order != "time"),
-        "file_order": int(order is None),
-        "fractional_times": int(scalars(table.aggregate(n=fractional.sum()))["n"] or 0),
-    }
+    counts = {"order_only": int(order != "time"), "file_order": int(order is None)}
+    if order:
+        cut = _is_fractional(table[order], timestamp).sum()
+        counts["fractional_times"] = int(scalars(table.aggregate(n=cut))["n"] or 0)
     return materialise(con, table.select(**columns).order_by("row")), counts
 
 
-def read_items(con: "Backend", path: Path, chosen: Mapping[str, str]) -> "Table":
+def read_items(con: "Backend", path: Path, chosen: Mapping[str, str]) -> Table:
     """The items of one file, materialised; titles may be null.
 
     Args:
@@ -102,7 +101,7 @@ def read_items(con: "Backend", path: Path, chosen: Mapping[str, str]) -> "Table"
 
 
 def write_log(
-    con: "Backend", interactions: "Table", items: "Table | None", out: Path
+    con: "Backend", interactions: Table, items: Table | None, out: Path
 ) -> dict[str, int]:
     """Write both tables; an item of the log that `items` lacks gets its id as its title."""
     import ibis
@@ -113,15 +112,15 @@ def write_log(
         complete = used.mutate(title=used.item_id)
         counts["items_titled_by_id"] = scalars(used.aggregate(n=used.count()))["n"]
     else:
-        missing = used.anti_join(items, "item_id")
-        others = [name for name in items.columns if name != "item_id"]
-        empty = {name: ibis.literal(None, type="string") for name in others}
-        complete = items.union(missing.mutate(**empty).select(items.columns))
-        title = complete.title if "title" in others else ibis.literal(None, type="string")
-        untitled = title.isnull().sum()
+        nothing = ibis.literal(None, type="string")
+        known: Table = items if "title" in items.columns else items.mutate(title=nothing)
+        missing = used.anti_join(known, "item_id")
+        empty = {name: nothing for name in known.columns if name != "item_id"}
+        complete = known.union(missing.mutate(**empty).select(known.columns))
         counts["items_missing_from_items_file"] = scalars(missing.aggregate(n=missing.count()))["n"]
-        counts["items_titled_by_id"] = int(scalars(complete.aggregate(n=untitled))["n"] or 0)
-        complete = complete.mutate(title=title.fill_null(complete.item_id))
+        untitled = scalars(complete.aggregate(n=complete.title.isnull().sum()))["n"]
+        counts["items_titled_by_id"] = int(untitled or 0)
+        complete = complete.mutate(title=complete.title.fill_null(complete.item_id))
     kept = ["item_id", "title", *(name for name in TEXT_COLUMNS if name in complete.columns)]
     complete = materialise(con, complete.select(kept).order_by("item_id"))
     counts["items"] = scalars(complete.aggregate(n=complete.count()))["n"]
@@ -130,7 +129,7 @@ def write_log(
     return counts
 
 
-def clean_ids(table: "Table", name: str) -> "StringColumn":
+def clean_ids(table: Table, name: str) -> Column:
     """Ids as strings; null where there is none (empty, NaN).
 
     A column of whole floats ("12.0", which pandas makes of integers) loses its ".0".
@@ -156,7 +155,7 @@ def item_columns(
     return chosen
 
 
-def is_json(text: "StringColumn") -> "BooleanColumn":
+def is_json(text: Column) -> Column:
     """Whether a text is JSON."""
     import ibis
 
@@ -166,7 +165,7 @@ def is_json(text: "StringColumn") -> "BooleanColumn":
     return json_valid(text)
 
 
-def parse_list(text: "StringColumn") -> "ArrayColumn":
+def parse_list(text: Column) -> Column:
     """A JSON array as strings."""
     import ibis
 
@@ -176,7 +175,7 @@ def parse_list(text: "StringColumn") -> "ArrayColumn":
     return from_json(text, '["VARCHAR"]')
 
 
-def _seconds(text: "StringColumn", dates: bool) -> "IntegerColumn":
+def _seconds(text: Column, dates: bool) -> Column:
     """Whole numbers as they are, other numbers cut, dates as seconds since 1970 UTC; else null."""
     import ibis
     import ibis.expr.datatypes as dt
@@ -184,11 +183,14 @@ def _seconds(text: "StringColumn", dates: bool) -> "IntegerColumn":
     number = text.try_cast("float64")
     if dates:
         number = number.fill_null(text.try_cast(dt.Timestamp(timezone="UTC")).epoch_seconds())
+    sane: Column = ibis.ifelse(
+        number.abs() < LARGEST_TIME, number, None
+    )  # neither infinite nor NaN
     whole = text.re_search(r"^\s*[+-]?\d+\s*$")
-    return ibis.ifelse(whole, text.try_cast("int64"), number.floor().try_cast("int64"))
+    return ibis.ifelse(whole, text.try_cast("int64"), sane.floor().cast("int64"))
 
 
-def _is_fractional(text: "StringColumn", seconds: "IntegerColumn") -> "BooleanColumn":
+def _is_fractional(text: Column, seconds: Column) -> Column:
     import ibis.expr.datatypes as dt
 
     number = text.try_cast("float64")
@@ -196,7 +198,7 @@ def _is_fractional(text: "StringColumn", seconds: "IntegerColumn") -> "BooleanCo
     return (number != seconds.cast("float64")).fill_null(False)
 
 
-def _joined(text: "StringColumn") -> "StringColumn":
+def _joined(text: Column) -> Column:
     """A JSON array of strings as one string; anything else as it is."""
     import ibis
 
@@ -204,7 +206,7 @@ def _joined(text: "StringColumn") -> "StringColumn":
     return ibis.ifelse(array, parse_list(ibis.ifelse(array, text, "[]")).join(" > "), text)
 
 
-def refuse(path: Path, table: "Table", problems: Mapping[str, "BooleanColumn"]) -> None:
+def refuse(path: Path, table: Table, problems: Mapping[str, Column]) -> None:
     """Raise for the first column with values that are missing or cannot be understood."""
     sums = {}
     for number, bad in enumerate(problems.values()):

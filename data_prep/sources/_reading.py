@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recllm.config.registry import nearest
-from recllm.data_prep.tables import materialise, query, quoted
+from recllm.data_prep.tables import Table, materialise, query, quoted
 from recllm.errors import UserError
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
-    from ibis.expr.types import Table
 
 FORMATS = {
     ".csv": "csv",
@@ -58,7 +57,7 @@ def require_table(folder: Path, stem: str) -> Path:
     return found
 
 
-def load(con: "Backend", path: Path, columns: Mapping[str, str]) -> "Table":
+def load(con: "Backend", path: Path, columns: Mapping[str, str]) -> Table:
     """The named columns of a file as strings, with `row` (int64, from 0), its order in the file.
 
     Args:

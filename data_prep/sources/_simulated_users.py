@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from recllm.data_prep.sources._simulated_world import World
 
-SEQUEL_SHARE = 0.55
-COMPANION_SHARE = 0.25
+SEQUEL_SHARE = 0.45
+COMPANION_SHARE = 0.12
 INTERESTS = 2
 #: How much a user prefers the first interest to the second.
 INTEREST_WEIGHTS = np.array([0.65, 0.35])
@@ -67,7 +67,9 @@ class Population:
         items = np.full((count, self.longest), -1, dtype=np.int32)
         for step in range(self.longest):
             active = np.flatnonzero(lengths > step)
-            items[active, step] = self._choose(items[active, :step], interests[active], steps[active, step])
+            items[active, step] = self._choose(
+                items[active, :step], interests[active], steps[active, step]
+            )
         gaps = -MEAN_GAP_DAYS * DAY * np.log1p(-steps[:, :, STEP_DRAWS - 1])
         start = FIRST_DAY + uniform[:, 1] * PERIOD_DAYS * DAY
         times = (start[:, None] + np.cumsum(gaps, axis=1)).astype(np.int64)

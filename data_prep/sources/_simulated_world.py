@@ -7,6 +7,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 GENRES = {
     "Books": ("Mystery", "Fantasy", "Romance", "History", "Cooking", "Travel"),
     "Films": ("Thriller", "Comedy", "Western", "Animation", "Documentary", "Horror"),
@@ -17,33 +22,36 @@ GENRES = {
     "Kitchen": ("Knives", "Teapots", "Baking", "Spices", "Coffee", "Glassware"),
 }
 CATEGORIES = [f"{department} > {genre}" for department, names in GENRES.items() for genre in names]
-ADJECTIVES = (
+ADJECTIVES = _words(
     "Silent Golden Broken Hidden Crimson Distant Frozen Gentle Hollow Ivory Lonely Midnight "
-    "Northern Painted Quiet Restless Scarlet Silver Sleeping Stolen Summer Twilight Velvet Wandering "
-    "Whispering Wild Winter Wooden Ancient Burning Copper Dancing Emerald Fading Forgotten Glass"
-).split()
-NOUNS = (
+    "Northern Painted Quiet Restless Scarlet Silver Sleeping Stolen Summer Twilight Velvet "
+    "Wandering Whispering Wild Winter Wooden Ancient Burning Copper Dancing Emerald Fading "
+    "Forgotten Glass"
+)
+NOUNS = _words(
     "Harbor Garden Lantern River Mountain Orchard Bridge Castle Forest Island Kingdom Meadow "
-    "Mirror Ocean Palace Raven Road Sparrow Station Stone Storm Tower Valley Village Window Wolf "
-    "Anchor Canyon Compass Crown Desert Falcon Fountain Horizon Labyrinth Lighthouse"
-).split()
-PLACES = (
-    "Ashford Belmont Carrow Dunmore Elmsworth Farrow Glenholm Hartwell Ironbridge Jasper Kestrel "
-    "Larkspur Marlow Norwick Oakham Pemberton Quarry Ravenna Stanton Thornhill Umber Verona"
-).split()
-MAKERS = (
-    "Alder Bennett Calloway Draper Ellison Foster Grantham Holloway Ingram Jarvis Keller Lindqvist "
-    "Mercer Novak Osborne Prescott Quinn Rosewood Sinclair Thatcher Underhill Vance Whitlock Yates"
-).split()
+    "Mirror Ocean Palace Raven Road Sparrow Station Stone Storm Tower Valley Village Window "
+    "Wolf Anchor Canyon Compass Crown Desert Falcon Fountain Horizon Labyrinth Lighthouse"
+)
+PLACES = _words(
+    "Ashford Belmont Carrow Dunmore Elmsworth Farrow Glenholm Hartwell Ironbridge Jasper "
+    "Kestrel Larkspur Marlow Norwick Oakham Pemberton Quarry Ravenna Stanton Thornhill Umber "
+    "Verona"
+)
+MAKERS = _words(
+    "Alder Bennett Calloway Draper Ellison Foster Grantham Holloway Ingram Jarvis Keller "
+    "Lindqvist Mercer Novak Osborne Prescott Quinn Rosewood Sinclair Thatcher Underhill Vance "
+    "Whitlock Yates"
+)
 
 #: A prime that divides no list's length: neighbouring series get unlike names, none the same.
 NAME_STEP = 10_007
-ITEMS_PER_CATEGORY = 20
+ITEMS_PER_CATEGORY = 40
 LONGEST_SERIES = 5
 SHARE_WITH_COMPANION = 0.6
 #: Zipf exponents: of categories among each other, and of the items within one.
-CATEGORY_SKEW = 0.7
-ITEM_SKEW = 0.9
+CATEGORY_SKEW = 0.8
+ITEM_SKEW = 0.5
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,9 @@ class World:
         """Rising through all items: those of category c take their shares of c to c + 1."""
         total = np.cumsum(self.popularity)
         before = np.concatenate([[0.0], total])[self.first_item[:-1]]
-        return self.category + np.minimum(total - before[self.category], 1.0)
+        return np.add(
+            self.category, np.minimum(total - before[self.category], 1.0), dtype=np.float64
+        )
 
     @cached_property
     def item_ids(self) -> pa.Array:
@@ -130,7 +140,7 @@ def build_world(items: int, rng: np.random.Generator) -> World:
 
 
 def _series_starts(category: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which items begin a series (or stand alone): lengths 1 to LONGEST_SERIES, within a category."""
+    """Which items begin a series of 1 to LONGEST_SERIES items, all of one category."""
     lengths = rng.integers(1, LONGEST_SERIES + 1, len(category))
     starts = np.zeros(len(category), dtype=bool)
     ends = np.cumsum(lengths)

@@ -24,12 +24,11 @@ from recllm.data_prep.sources._reading import (
     load,
     require_table,
 )
-from recllm.data_prep.tables import materialise, scalars, session
+from recllm.data_prep.tables import Column, Table, materialise, scalars, session
 from recllm.errors import UserError
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
-    from ibis.expr.types import ArrayColumn, StringColumn, Table
 
 SPLITS = ("train", "valid", "test")
 
@@ -93,7 +92,7 @@ class Chains(Source):
             counts = {name: int(number) for name, number in counts.items()}
             return {"order_only": 1} | counts | write_log(con, log, items, out)
 
-    def _places(self, con: "Backend", path: Path, split: str) -> "Table":
+    def _places(self, con: "Backend", path: Path, split: str) -> Table:
         """One row for each place of each sequence of a file.
 
         Columns: user_id, first (the sequence's first line), line, offset, item_id, history,
@@ -110,7 +109,7 @@ class Chains(Source):
         continues = (continues & (end == table["items"])).fill_null(False)
         table = materialise(con, table.mutate(continues=continues))
         target = ibis.array([table.target])
-        places = ibis.ifelse(table.continues, target, table["items"].concat(target))
+        places: Column = ibis.ifelse(table.continues, target, table["items"].concat(target))
         first = table.line.max(where=~table.continues).over(
             group_by=table.user_id, order_by=table.line, rows=(None, 0)
         )
@@ -129,7 +128,7 @@ class Chains(Source):
             starts=(placed.offset == 0) & ~placed.continues,
         )
 
-    def _rows(self, con: "Backend", path: Path) -> "Table":
+    def _rows(self, con: "Backend", path: Path) -> Table:
         """A file's rows: line, user_id, items (the history) and target."""
         found, asked = column_names(con, path), self.columns
         chosen = {
@@ -152,7 +151,7 @@ class Chains(Source):
         return table.select(line=table.row, user_id=user_id, items=items, target=target)
 
 
-def _item_ids(history: "StringColumn") -> "ArrayColumn":
+def _item_ids(history: Column) -> Column:
     """Item ids with spaces between them, or as a JSON list; null where it is neither."""
     import ibis
 
@@ -164,14 +163,18 @@ def _item_ids(history: "StringColumn") -> "ArrayColumn":
     return ibis.ifelse(valid, ibis.ifelse(listed, parsed, words), None)
 
 
-def _as_log(placed: "Table") -> "Table":
+def _as_log(placed: Table) -> Table:
     """The places of all files as interactions, a sequence's place standing for its time."""
     import ibis
 
     sequence = ibis.dense_rank().over(order_by=[placed.part, placed["first"], placed.user_id])
     log = placed.mutate(sequence=sequence.cast("int64"))
     order = [log.line, log.offset]
-    return log.mutate(
-        row=ibis.row_number().over(order_by=[log.sequence, *order]),
-        timestamp=ibis.row_number().over(group_by=log.sequence, order_by=order),
-    ).select("row", "user_id", "item_id", "timestamp", "split", "sequence", "history")
+    return (
+        log.mutate(
+            row=ibis.row_number().over(order_by=[log.sequence, *order]),
+            timestamp=ibis.row_number().over(group_by=log.sequence, order_by=order),
+        )
+        .select("row", "user_id", "item_id", "timestamp", "split", "sequence", "history")
+        .order_by("row")
+    )

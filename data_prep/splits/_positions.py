@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recllm.data_prep.tables import materialise, scalars, write
+from recllm.data_prep.tables import Table, materialise, scalars, write
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
-    from ibis.expr.types import Table
 
 SPLITS = ("train", "valid", "test")
 
 
-def number_groups(log: "Table", key: str) -> "Table":
+def number_groups(log: Table, key: str) -> Table:
     """Each interaction with `sequence`, the rank of its `key`, `end`, its place, and `length`.
 
     A sequence is in the order of timestamp, then row; places count from 0.
@@ -30,7 +29,7 @@ def number_groups(log: "Table", key: str) -> "Table":
     return placed.join(groups, key)
 
 
-def write_positions(con: "Backend", positions: "Table", out: Path) -> dict[str, int]:
+def write_positions(con: "Backend", positions: Table, out: Path) -> dict[str, int]:
     """Write `sequences.parquet` and the three splits.
 
     Args:

@@ -40,15 +40,15 @@ def quantity(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(quantity(name, element) for element in value)
-    if not isinstance(value, int | float):
-        return str(value)
+    return _measure(name, value) if isinstance(value, int | float) else str(value)
+
+
+def _measure(name: str, value: float) -> str:
     if name.endswith("seconds"):
         return _duration(value)
     if name.endswith("bytes"):
         return f"{value / 2**20:,.0f} MiB" if value < 2**30 else f"{value / 2**30:,.1f} GiB"
-    if name.endswith(_PERCENT):
-        return f"{100 * value:.4g} %"
-    return number(value)
+    return f"{100 * value:.4g} %" if name.endswith(_PERCENT) else number(value)
 
 
 def number(value: float) -> str:

@@ -7,6 +7,7 @@ Equal data gives equal bytes: ids are salted with the plot's name, and no date i
 import io
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import matplotlib
@@ -117,7 +118,9 @@ def interval_plot(
         for index, dots in enumerate(series):
             colour = SERIES[index % len(SERIES)]
             shift = (index - (len(series) - 1) / 2) * 0.7 / max(len(series), 2)
-            rows = [(row + shift, y) for row, y in zip(dots.x, dots.y, strict=True) if y is not None]
+            rows = [
+                (row + shift, y) for row, y in zip(dots.x, dots.y, strict=True) if y is not None
+            ]
             for row, _, low, high in dots.intervals():
                 axes.plot([low, high], [row + shift] * 2, color=colour, linewidth=1.6, alpha=0.75)
             axes.plot(
@@ -132,6 +135,8 @@ def interval_plot(
             axes.axvline(0, color=MUTED, linewidth=1)
         else:
             axes.set_xlim(left=0)
+        for edge in range(1, len(categories)):
+            axes.axhline(edge - 0.5, color=LINE, linewidth=0.7)
         axes.set_yticks(range(len(categories)), list(categories))
         axes.set_ylim(len(categories) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
@@ -141,7 +146,7 @@ def interval_plot(
         return _svg(figure, f"{x_label} of {', '.join(categories)}")
 
 
-def _style(name: str):
+def _style(name: str) -> AbstractContextManager[None]:
     defaults = {
         key: value for key, value in matplotlib.rcParamsDefault.items() if key[:7] != "backend"
     }

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from recllm.errors import UserError
 
@@ -78,14 +79,14 @@ def resolve_collisions(
     waiting = _items_to_move(codes, before, codes_per_level)
     moved = len(waiting)
     moved_prefix = 0
-    placed = np.ones(items, dtype=bool)
-    placed[waiting] = False
-    for depth in range(levels - 1, -1, -1):
-        if not len(waiting):
-            break
-        if depth == levels - 2:
-            moved_prefix = len(waiting)
-        waiting = _place(resolved, placed, waiting, depth, vectors, codebooks)
+    # Many small matrix products: threads that wait for each other cost more than they bring.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for depth in range(levels - 1, -1, -1):
+            if not len(waiting):
+                break
+            if depth == levels - 2:
+                moved_prefix = len(waiting)
+            waiting = _place(waiting, depth, resolved, vectors, codebooks)
     after = reconstruction_errors(vectors, resolved, codebooks)
     dimensions = max(vectors.shape[1], 1)
     return Resolution(
@@ -132,31 +133,30 @@ def _items_to_move(
 
 
 def _place(
-    codes: NDArray[np.int32],
-    placed: NDArray[np.bool_],
     waiting: NDArray[np.int64],
     depth: int,
+    codes: NDArray[np.int32],
     vectors: NDArray[np.float32],
     codebooks: NDArray[np.float32],
 ) -> NDArray[np.int64]:
     """Place items under the node that their first `depth` codes name, as far as it has room.
 
-    `codes` and `placed` are updated in place. Returns the items that found no room, in order.
+    `codes` is updated in place. Returns the items that found no room, in order.
     """
     nodes = node_ids(codes, depth, codebooks.shape[1])
-    settled = np.flatnonzero(placed)
+    settled = np.delete(np.arange(len(codes)), waiting)
     settled = settled[np.argsort(nodes[settled], kind="stable")]
     settled_nodes = nodes[settled]
+    fits = np.zeros(len(waiting), dtype=bool)
     for node, positions in _groups(nodes[waiting]):
-        members = waiting[positions]
         first, last = np.searchsorted(settled_nodes, [node, node + 1])
         occupied = codes[settled[first:last], depth:]
-        capacity = _capacity(codebooks, depth)
-        members = members[: max(capacity - len(occupied), 0)]
+        fitting = positions[: _capacity(codebooks, depth) - len(occupied)]
+        members = waiting[fitting]
         residuals = _residuals(vectors[members], codes[members, :depth], codebooks)
         codes[members, depth:] = _descend(residuals, occupied, codebooks[depth:])
-        placed[members] = True
-    return waiting[~placed[waiting]]
+        fits[fitting] = True
+    return waiting[~fits]
 
 
 def _descend(
@@ -200,8 +200,7 @@ def _nearest_with_room(
         # Less the residual's own squared norm, which does not change the order.
         distances = squared - 2 * (residuals[start : start + block] @ rows.T)
         for i, row in enumerate(distances, start):
-            row += closed
-            nearest = choice[i] = int(row.argmin())
+            nearest = choice[i] = int((row + closed).argmin())
             room[nearest] -= 1
             if not room[nearest]:
                 closed[nearest] = np.inf

@@ -1,6 +1,5 @@
 """A recipe's keys to a validated Recipe, or every mistake in it at once."""
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from recllm.config.registry import Plugin, nearest
 from recllm.config.schema import Recipe, Section, section_types
+from recllm.config.trainer_fields import trainer_fields
 from recllm.errors import UserError
 
 
@@ -83,16 +83,13 @@ def _validate_section(
     return _construct(section, values, path, errors)
 
 
-ModelType = Any
-
-
 def _construct(
     model: type[BaseModel],
     values: dict[str, Any],
     path: str,
     errors: list[str],
     skip: Iterable[str] = (),
-) -> ModelType:
+) -> Any:
     """An instance of `model`, or None and its mistakes added to `errors`."""
     try:
         return model.model_validate(values)
@@ -137,11 +134,7 @@ def _suggest(key: str, known: Iterable[str]) -> str:
 
 def _trainer_errors(trainer: dict[str, Any], path: str) -> list[str]:
     """Keys of a trainer block that TRL's own configuration does not have."""
-    if not trainer:
-        return []
-    from trl import SFTConfig
-
-    known = {field.name for field in dataclasses.fields(SFTConfig)}
+    known = trainer_fields("sft") if trainer else frozenset()
     return [
         f"{path}.{key}: TRL's SFTConfig has no such field"
         + (f"; did you mean {close!r}?" if (close := nearest(key, known)) else "")

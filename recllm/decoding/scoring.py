@@ -64,7 +64,8 @@ def log_probs_over_vocab(hidden: Tensor, head: Head, rows: Tensor, chunk: int = 
     # The other rows: those of `rows` are in the total already, at full precision.
     hidden, vocabulary = hidden.to(head.weight.dtype), len(head.weight)
     bias = head.weight.new_zeros(vocabulary) if head.bias is None else head.bias
-    bias = bias.index_fill(0, rows, -torch.inf)
+    # Not -inf: a chunk of nothing else would have no gradient.
+    bias = bias.index_fill(0, rows, torch.finfo(bias.dtype).min / 2)
     for start in range(0, vocabulary, chunk):
         part = slice(start, start + chunk)
         others = F.linear(hidden, head.weight[part], bias[part]).float()

@@ -90,10 +90,12 @@ class Sft(Stage):
         if recipe.sft.loss == "level":
             ids = sid_token_ids(recommender.renderer.tokenizer, recommender.sids)
             level_tokens = torch.from_numpy(ids)
+        rows = read_training_rows(prompts / "train.parquet")
         return RecommenderTrainer(
             model=recommender.model,
             args=self._arguments(out / "checkpoints"),
-            train_dataset=read_training_rows(prompts / "train.parquet"),
+            train_dataset=rows,
+            eval_dataset=rows.select([0]),  # asked for, but `measure` takes its place
             processing_class=recommender.renderer.tokenizer,
             callbacks=[
                 EarlyStoppingCallback(early_stopping_patience=recipe.sft.patience),

@@ -133,7 +133,9 @@ def test_rows_that_share_a_list_share_its_keys() -> None:
     assert rows == [[0, 1, 0, 0, 1, 0]] * 2 + [[0, 0, 1, 0, 0, 0]]
     # Rows of an array are new objects each time, whose identities may repeat.
     table = trie.restrict(None, np.arange(6).reshape(6, 1))  # pyright: ignore[reportArgumentType]
-    assert trie.eligible(torch.arange(1, 7).expand(6, -1), table).int().tolist() == np.eye(6).tolist()
+    assert (
+        trie.eligible(torch.arange(1, 7).expand(6, -1), table).int().tolist() == np.eye(6).tolist()
+    )
 
 
 def test_moving_keeps_everything() -> None:

@@ -1,6 +1,7 @@
 """The sections of the page, one file each: `build(inputs)` gives a Section, or None to leave out.
 
-A new section is a new file here and its name in `ORDER`.
+A new section is a new file here and its name in `ORDER`. They are imported when a report is
+written, not before: matplotlib takes its time.
 """
 
 import importlib

@@ -8,7 +8,11 @@ from recllm.eval.report.content import Cell, Plot, Section, Table, estimate_row
 from recllm.eval.report.inputs import Estimate, ReportInputs, display_name, read_estimates
 from recllm.eval.report.plots import Series, interval_plot
 
-TITLES = {"cold_target": "Cold targets"}
+TITLES = {
+    "history_length": "History length, in items",
+    "target_popularity": "Target popularity, by thirds of the training traffic",
+    "cold_target": "Cold targets: without training interactions",
+}
 
 Slices = Sequence[Mapping[str, Any]]
 
@@ -23,7 +27,7 @@ def build(inputs: ReportInputs) -> Section | None:
         key="slices",
         title="Slices",
         note=f"{metric} · {conditions(inputs)}",
-        plots=[_plot(name, parts, metric) for name, parts in groups.items()],
+        plots=[plot for name, parts in groups.items() if (plot := _plot(name, parts, metric))],
         tables=[_table(name, parts, metric) for name, parts in groups.items()],
         wide=True,
         in_markdown=True,
@@ -46,7 +50,11 @@ def _estimate(part: Mapping[str, Any], recommender: str, metric: str) -> Estimat
     return read_estimates((part.get("baselines") or {}).get(recommender)).get(metric)
 
 
-def _plot(group: str, parts: Slices, metric: str) -> Plot:
+def _plot(group: str, parts: Slices, metric: str) -> Plot | None:
+    """None where fewer than two slices have rows: there is nothing to set side by side."""
+    parts = [part for part in parts if part.get("n")]
+    if len(parts) < 2:
+        return None
     series = []
     for recommender in _recommenders(parts):
         found = [_estimate(part, recommender, metric) for part in parts]
@@ -72,4 +80,4 @@ def _table(group: str, parts: Slices, metric: str) -> Table:
         )
         rows.append([label, Cell(f"{part.get('n', 0):,}"), *cells])
     head = ["", "rows", *(display_name(name) for name in recommenders)]
-    return Table(head, rows, f"{title_of(group)}, {metric}", folded=True)
+    return Table(head, rows, f"{title_of(group)} ({metric})", folded=True)

@@ -1,6 +1,7 @@
 """Training curves: the loss, and the validation metrics by which the checkpoint was chosen."""
 
 from recllm.eval.report.content import Plot, Section
+from recllm.eval.report.formats import score
 from recllm.eval.report.inputs import ReportInputs, finite, sort_metrics
 from recllm.eval.report.plots import Series, line_plot
 
@@ -45,11 +46,11 @@ def _plot(name: str, curves: list[Series], caption: str) -> Plot | None:
 
 
 def _caption(metrics: list[Series]) -> str:
-    """Says where the first metric of them was best."""
-    for curve in metrics:
+    """Says where ndcg@10, by which checkpoints are chosen, was best; else the first metric."""
+    for curve in sorted(metrics, key=lambda curve: curve.label != "ndcg@10"):
         values = [value for value in curve.y if value is not None]
         if values:
             best = max(values)
             step = curve.x[curve.y.index(best)]
-            return f"On validation; {curve.label} is best at step {step:,.0f} ({best:.4f})"
+            return f"On validation rows; {curve.label} is best at step {step:,.0f} ({score(best)})"
     return ""

@@ -1,13 +1,20 @@
 """Tiny models, and a beam search so plain that it can serve as the specification."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
-from transformers import MistralConfig, MistralForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 VOCABULARY = 240
 Path = tuple[int, ...]
@@ -51,6 +58,7 @@ def plain_beam_search(
     model: Any,
     prompt: Sequence[int],
     paths: Sequence[Path],
+    *,
     beams: int,
     scoring: str = "vocab",
     alphabets: Sequence[Sequence[int]] = (),
@@ -112,21 +120,3 @@ def assert_same_ranking(
     score_of = dict(zip(*expected, strict=True))
     for item, score in zip(items[:count].tolist(), expected[1], strict=True):
         assert abs(score_of[item] - score) <= tolerance
-
-
-@pytest.fixture(scope="session")
-def tiny_model() -> Callable[..., Any]:
-    """`make_model`, for test files, which cannot import this one."""
-    return make_model
-
-
-@pytest.fixture(scope="session")
-def specification() -> Callable[..., tuple[list[int], list[float]]]:
-    """`plain_beam_search`."""
-    return plain_beam_search
-
-
-@pytest.fixture(scope="session")
-def same_ranking() -> Callable[..., None]:
-    """`assert_same_ranking`."""
-    return assert_same_ranking

@@ -1,0 +1,80 @@
+"""Runs the stages from the log to the splits, and writes small logs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from recllm.config.schema import Recipe
+from recllm.config.validation import validate
+from recllm.data_prep.filter import Filter
+from recllm.data_prep.ingest import Ingest
+from recllm.data_prep.split import SplitStage
+
+STAGES = (Ingest, Filter, SplitStage)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the stages wrote and counted, by stage name."""
+
+    folders: Mapping[str, Path]
+    counts: Mapping[str, Mapping[str, int]]
+
+    def rows(self, stage: str, table: str) -> list[dict[str, Any]]:
+        return pq.read_table(self.folders[stage] / f"{table}.parquet").to_pylist()
+
+
+def make_recipe(**data: Any) -> Recipe:
+    return validate({"output_dir": "unused", "model": {"name": "unused"}, "data": data})
+
+
+@pytest.fixture(scope="session")
+def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Prepared]:
+    """Runs ingest, filter and split (or fewer: `until`) under the given data section."""
+
+    def run(until: str = "split", **data: Any) -> Prepared:
+        recipe = make_recipe(**data)
+        root = tmp_path_factory.mktemp("stages")
+        folders: dict[str, Path] = {}
+        counts: dict[str, Mapping[str, int]] = {}
+        for stage_type in STAGES:
+            stage = stage_type(recipe)
+            out = root / stage.name
+            out.mkdir()
+            counts[stage.name] = stage.build(folders, out)
+            folders[stage.name] = out
+            if stage.name == until:
+                break
+        return Prepared(folders, counts)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def beauty(real_data: Path, prepare: Callable[..., Prepared]) -> Prepared:
+    """Amazon Beauty under the defaults: 5-core, leave-one-out."""
+    return prepare(source="files", path=str(real_data / "amazon14-beauty"))
+
+
+@pytest.fixture(scope="session")
+def movielens(real_data: Path, prepare: Callable[..., Prepared]) -> Prepared:
+    """MovieLens small, unfiltered, leave-one-out."""
+    path = str(real_data / "movielens-latest-small")
+    return prepare(source="movielens", path=path, k_core=0)
+
+
+@pytest.fixture
+def write_file(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Writes a text file into the test's folder."""
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write

@@ -1,0 +1,271 @@
+"""The splits against plain Python, and on the real logs."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recllm.data_prep.splits.given import Given
+from recllm.data_prep.splits.leave_one_out import LeaveOneOut
+from recllm.errors import UserError
+
+Write = Callable[[str, str], Path]
+Prepare = Callable[..., Any]
+SPLITS = ("train", "valid", "test")
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def divide(split: Any, log: list[dict[str, Any]], folder: Path) -> tuple[Rows, dict[str, int]]:
+    """Run a split over a filtered log."""
+    schema = {
+        "row": pa.int64(),
+        "user_id": pa.string(),
+        "item": pa.int32(),
+        "timestamp": pa.int64(),
+    }
+    extra = {"split": pa.string(), "sequence": pa.int64(), "history": pa.int64()}
+    fields = [(n, t) for n, t in (schema | extra).items() if n in log[0]]
+    pq.write_table(pa.Table.from_pylist(log, pa.schema(fields)), folder / "interactions.parquet")
+    counts = split.divide(folder, folder)
+    tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("sequences", *SPLITS)}
+    return {name: table.to_pylist() for name, table in tables.items()}, counts
+
+
+def naive_leave_one_out(log: list[dict[str, Any]]) -> Rows:
+    users: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in sorted(log, key=lambda r: (r["user_id"], r["timestamp"], r["row"])):
+        users[row["user_id"]].append(row)
+    rows: Rows = {name: [] for name in ("sequences", *SPLITS)}
+    for sequence, (user, own) in enumerate(users.items()):
+        train_end = len(own) - 2 if len(own) >= 3 else len(own)
+        rows["sequences"].append(
+            {
+                "sequence": sequence,
+                "user_id": user,
+                "items": [r["item"] for r in own],
+                "rows": [r["row"] for r in own],
+                "train_end": train_end,
+            }
+        )
+        for end in range(1, len(own)):
+            name = "train" if end < train_end else ("valid", "test")[end - train_end]
+            target = {"row": own[end]["row"], "user_id": user, "sequence": sequence}
+            rows[name].append(target | {"start": 0, "end": end, "target": own[end]["item"]})
+    return rows
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "B", "é", "10", "9"]), st.integers(0, 6), st.integers(0, 4)
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_leave_one_out_is_that_of_plain_python(
+    tmp_path: Path, entries: list[tuple[str, int, int]]
+) -> None:
+    log = [
+        {"row": 3 * row, "user_id": user, "item": item, "timestamp": time}
+        for row, (user, item, time) in enumerate(entries)
+    ]
+    found, counts = divide(LeaveOneOut(), log, tmp_path)
+    expected = naive_leave_one_out(log)
+    assert found == expected
+    lengths = [len(s["items"]) for s in expected["sequences"]]
+    assert counts["users_too_short"] == sum(length < 3 for length in lengths)
+    assert {n: counts[n] for n in SPLITS} == {n: len(expected[n]) for n in SPLITS}
+
+
+def test_ties_are_settled_by_row_and_counted(tmp_path: Path) -> None:
+    order = [(0, 5), (1, 3), (2, 9), (3, 9)]
+    log = [{"row": r, "user_id": "a", "item": r, "timestamp": t} for r, t in order]
+    found, counts = divide(LeaveOneOut(), log, tmp_path)
+    assert found["sequences"][0]["items"] == [1, 0, 2, 3]
+    assert counts["users_with_tied_last_times"] == 1
+
+
+def test_types(tmp_path: Path) -> None:
+    log = [{"row": r, "user_id": "a", "item": r, "timestamp": r} for r in range(4)]
+    divide(LeaveOneOut(), log, tmp_path)
+    sequences = pq.read_schema(tmp_path / "sequences.parquet")
+    lists = {"items": pa.list_(pa.int32()), "rows": pa.list_(pa.int64())}
+    for name, kind in lists.items():
+        assert sequences.field(name).type.value_type == kind.value_type
+    assert sequences.field("sequence").type == sequences.field("train_end").type == pa.int64()
+    for name in SPLITS:
+        fields = {f.name: f.type for f in pq.read_schema(tmp_path / f"{name}.parquet")}
+        whole = dict.fromkeys(("row", "sequence", "start", "end"), pa.int64())
+        assert fields == whole | {"user_id": pa.string(), "target": pa.int32()}
+
+
+def test_a_log_too_short_to_test_on(write_file: Write, prepare: Prepare) -> None:
+    path = write_file("log.csv", "user,item\na,x\na,y\nb,x\n")
+    with pytest.raises(UserError, match=r"leaves valid and test without rows .*users_too_short 2"):
+        prepare("split", source="files", path=path, k_core=0)
+
+
+LABELLED = """user,item,time,split
+a,x,1,train
+a,y,2,train
+a,z,3,valid
+a,x,4,test
+b,y,1,
+b,x,2,test
+b,z,3,
+c,z,1,test
+"""
+
+
+def test_a_column_of_the_log_says_the_split(write_file: Write, prepare: Prepare) -> None:
+    path = write_file("log.csv", LABELLED)
+    done = prepare("split", source="files", path=path, k_core=0, split="given")
+    sequences = done.rows("split", "sequences")
+    assert [(s["user_id"], s["train_end"]) for s in sequences] == [("a", 2), ("b", 0), ("c", 0)]
+    ends = {
+        n: [(r["user_id"], r["start"], r["end"]) for r in done.rows("split", n)] for n in SPLITS
+    }
+    assert ends == {
+        "train": [("a", 0, 1)],
+        "valid": [("a", 0, 2)],
+        "test": [("a", 0, 3), ("b", 0, 1)],
+    }
+    counts = done.counts["split"]
+    assert (counts["history_only"], counts["no_history"]) == (2, 1)
+
+
+def test_labels_that_cannot_be_right(write_file: Write, prepare: Prepare) -> None:
+    def run(text: str) -> None:
+        prepare("split", source="files", path=write_file("l.csv", text), k_core=0, split="given")
+
+    with pytest.raises(UserError, match="1 interactions have a split other than"):
+        run(LABELLED.replace("a,z,3,valid", "a,z,3,dev"))
+    with pytest.raises(UserError, match="in 1 sequences a training interaction comes after"):
+        run(LABELLED.replace("a,x,4,test", "a,x,4,train"))
+    with pytest.raises(UserError, match="no column that says train"):
+        run(LABELLED.replace("split", "part"))
+
+
+TRAIN = (
+    "chain_id,history,target\n0,i1,i2\n0,i1 i2,i3\n0,i2 i3,i1\n0,i9,i1\n1,i2 i2,i2\n1,i2 i2,i2\n"
+)
+VALID = 'user_id,history,target\nu,"[""i1"", ""i2""]",i3\nv,,i3\nu,i1 i2 i3,i4\n'
+TEST = "history,target\ni4,i5\ni4 i5,i6\n"
+
+
+@pytest.fixture
+def chains(write_file: Write) -> Path:
+    for name, text in (("train", TRAIN), ("valid", VALID), ("test", TEST)):
+        path = write_file(f"chains/{name}.csv", text)
+    return path.parent
+
+
+def histories(done: Any, name: str) -> list[tuple[str, list[str], str]]:
+    """User, history and target of each row of a split, as the user's ids."""
+    ids = {r["item"]: r["item_id"] for r in done.rows("filter", "items")}
+    sequences = done.rows("split", "sequences")
+    return [
+        (
+            r["user_id"],
+            [ids[i] for i in sequences[r["sequence"]]["items"][r["start"] : r["end"]]],
+            ids[r["target"]],
+        )
+        for r in done.rows("split", name)
+    ]
+
+
+def test_ready_made_histories(chains: Path, prepare: Prepare) -> None:
+    done = prepare("split", source="chains", path=chains, k_core=0, split="given")
+    assert histories(done, "train") == [
+        ("chain 0", ["i1"], "i2"),
+        ("chain 0", ["i1", "i2"], "i3"),
+        ("chain 0", ["i2", "i3"], "i1"),
+        ("chain 0", ["i9"], "i1"),
+        ("chain 1", ["i2", "i2"], "i2"),
+        ("chain 1", ["i2", "i2"], "i2"),
+    ]
+    assert histories(done, "valid") == [("u", ["i1", "i2"], "i3"), ("u", ["i1", "i2", "i3"], "i4")]
+    assert histories(done, "test") == [("row 1", ["i4"], "i5"), ("row 2", ["i4", "i5"], "i6")]
+    sequences = done.rows("split", "sequences")
+    lengths = [(s["user_id"], len(s["items"]), s["train_end"]) for s in sequences]
+    assert lengths == [
+        ("chain 0", 4, 4),
+        ("chain 0", 2, 2),
+        ("chain 1", 4, 4),
+        ("u", 4, 0),
+        ("v", 1, 0),
+        ("row 1", 2, 0),
+        ("row 2", 3, 0),
+    ]
+    assert done.counts["ingest"]["targets_without_history"] == 1
+    rows = [row for s in sequences for row in s["rows"]]
+    assert rows == list(range(len(rows)))
+
+
+def test_ready_made_histories_are_neither_filtered_nor_split_again(
+    chains: Path, prepare: Prepare
+) -> None:
+    with pytest.raises(UserError, match=r"cannot be filtered; set data\.k_core to 0"):
+        prepare("split", source="chains", path=chains, split="given")
+    with pytest.raises(UserError, match=r"split already; set data\.split to given"):
+        prepare("split", source="chains", path=chains, k_core=0)
+
+
+def test_histories_that_cannot_be_understood(chains: Path, prepare: Prepare) -> None:
+    (chains / "valid.csv").write_text("history,target\n[i1,i2\n")
+    with pytest.raises(UserError, match=r"'history' .* 1 row, first in line 2"):
+        prepare("split", source="chains", path=chains, k_core=0, split="given")
+    (chains / "valid.csv").unlink()
+    with pytest.raises(UserError, match=r"expected a file valid\.\*"):
+        prepare("split", source="chains", path=chains, k_core=0, split="given")
+
+
+def test_given_needs_no_sequence_column(tmp_path: Path) -> None:
+    log = [
+        {"row": r, "user_id": "a", "item": r, "timestamp": r, "split": s}
+        for r, s in enumerate(("train", "train", "valid", "test"))
+    ]
+    found, counts = divide(Given(), log, tmp_path)
+    assert [len(found[n]) for n in SPLITS] == [1, 1, 1]
+    assert counts["sequences"] == 1
+
+
+def test_beauty(beauty: Any) -> None:
+    counts = beauty.counts["split"]
+    assert [counts[n] for n in ("sequences", "valid", "test")] == [22_363] * 3
+    assert counts["train"] == 198_502 - 3 * 22_363
+    last = {r["user_id"]: r["row"] for r in beauty.rows("ingest", "interactions")}
+    assert {r["user_id"]: r["row"] for r in beauty.rows("split", "test")} == last
+
+
+def test_movielens(movielens: Any) -> None:
+    assert movielens.counts["split"]["test"] == 671
+    assert movielens.counts["split"]["users_with_tied_last_times"] == 127
+    log = movielens.rows("filter", "interactions")
+    assert movielens.rows("split", "test") == naive_leave_one_out(log)["test"]
+
+
+@pytest.mark.slow
+def test_flower_video_games(real_data: Path, prepare: Prepare) -> None:
+    path = real_data / "flower-video-games"
+    done = prepare("split", source="chains", path=str(path), k_core=0, split="given")
+    assert [done.counts["split"][n] for n in SPLITS] == [49_133, 6_142, 6_142]
+    assert done.counts["filter"]["items"] == 3_858
+    for name in SPLITS:
+        expected = pyarrow.csv.read_csv(path / f"{name}.csv.gz").to_pylist()
+        user = "chain_id" if name == "train" else "user_id"
+        prefix = "chain " if name == "train" else ""
+        assert sorted(histories(done, name)) == sorted(
+            (f"{prefix}{r[user]}", str(r["history"]).split(), str(r["target"])) for r in expected
+        )

@@ -1,0 +1,126 @@
+"""The stage `baselines`: fitted on training interactions only, chosen on valid."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from recllm.eval.baselines_stage import Baselines, read_baselines
+from recllm.eval.facts import Facts
+
+from recllm.config.schema import EvalSection, Recipe
+
+#: Training is all but the last two. In training 1 follows 0, never the other way.
+SEQUENCES = [[0, 1, 0, 1, 2], [0, 1, 0, 1, 3], [4, 0, 1, 0, 1, 2, 0], [4, 5, 4, 5]]
+
+
+def write_inputs(folder: Path) -> dict[str, Path]:
+    inputs = {name: folder / name for name in ("filter", "split")}
+    for path in inputs.values():
+        path.mkdir()
+    pq.write_table(
+        pa.table({"item_id": [f"i{i}" for i in range(7)], "title": ["t"] * 7}),
+        inputs["filter"] / "items.parquet",
+    )
+    lengths = [len(s) for s in SEQUENCES]
+    offsets = np.cumsum([0, *lengths])
+    rows = [list(range(offsets[i], offsets[i + 1])) for i in range(len(SEQUENCES))]
+    users = [f"u{i}" for i in range(len(SEQUENCES))]
+    sequences = {
+        "sequence": range(len(SEQUENCES)),
+        "user_id": users,
+        "items": pa.array(SEQUENCES, pa.list_(pa.int32())),
+        "rows": pa.array(rows, pa.list_(pa.int64())),
+        "train_end": [n - 2 for n in lengths],
+    }
+    pq.write_table(pa.table(sequences), inputs["split"] / "sequences.parquet")
+    for name, back in (("valid", 2), ("test", 1)):
+        table = {
+            "row": [r[-back] for r in rows],
+            "user_id": users,
+            "sequence": range(len(SEQUENCES)),
+            "start": [0] * len(SEQUENCES),
+            "end": [n - back for n in lengths],
+            "target": pa.array([s[-back] for s in SEQUENCES], pa.int32()),
+        }
+        pq.write_table(pa.table(table), inputs["split"] / f"{name}.parquet")
+    return inputs
+
+
+def stage(**settings: object) -> Baselines:
+    section = EvalSection.model_validate(
+        {"engine": None, "beams": 3, "cutoffs": (1, 3), **settings}
+    )
+    return Baselines(Recipe.model_construct(eval=section))
+
+
+def test_writes_both_baselines_and_what_was_chosen(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    counts = stage().build(inputs, tmp_path)
+    assert counts == {"training_interactions": 13, "valid": 4, "test": 4}
+    table = pq.read_table(tmp_path / "test.parquet")
+    assert table.schema.types == [pa.int64(), pa.string(), pa.int32(), pa.list_(pa.int32())]
+    popular = table.filter(pc.field("baseline") == "popularity")
+    # training counts: 0 six times, 1 four times, 4 twice, 5 once; the same list for everyone
+    assert popular["items"].to_pylist() == [[0, 1, 4]] * 4
+    assert popular["rank"].to_pylist() == [-1, -1, 0, -1]
+    choices = json.loads((tmp_path / "choices.json").read_text())["covisitation"]
+    figures = choices["valid_ndcg@10"]
+    assert choices["symmetric"] == (figures["S + S^T"] > figures["S"])
+
+
+def test_validation_and_test_interactions_change_nothing_in_the_fit(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    inputs = write_inputs(tmp_path / "a")
+    stage().build(inputs, tmp_path / "a")
+    before = pq.read_table(tmp_path / "a" / "test.parquet")
+    sequences = pq.read_table(inputs["split"] / "sequences.parquet")
+    # 6 is never seen in training: make it every last item, in the sequences but not in the rows
+    changed = [[*s[:-1], 6] for s in SEQUENCES]
+    index = sequences.schema.get_field_index("items")
+    sequences = sequences.set_column(index, "items", pa.array(changed, pa.list_(pa.int32())))
+    pq.write_table(sequences, inputs["split"] / "sequences.parquet")
+    (tmp_path / "b").mkdir()
+    stage().build(inputs, tmp_path / "b")
+    assert pq.read_table(tmp_path / "b" / "test.parquet").equals(before)
+
+
+def test_excluded_histories_are_not_recommended(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    stage(exclude_history=True).build(inputs, tmp_path)
+    table = pq.read_table(tmp_path / "test.parquet").to_pylist()
+    histories = {sum(map(len, SEQUENCES[: i + 1])) - 1: s[:-1] for i, s in enumerate(SEQUENCES)}
+    for entry in table:
+        assert not set(entry["items"]) & set(histories[entry["row"]])
+    assert [e["rank"] for e in table if e["row"] == 16] == [-1, -1]  # the target is a repeat
+
+
+def test_facts_follow_the_order_of_the_predictions(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    stage().build(inputs, tmp_path)
+    ranked = read_baselines(tmp_path, "test")
+    assert sorted(ranked) == ["covisitation", "popularity"]
+    rows = np.array([16, 4])
+    codes = np.zeros((7, 2), dtype=np.int32)
+    facts = Facts.read(inputs["split"], tmp_path, "test", rows, codes)
+    assert facts.history_lengths.tolist() == [6, 4]
+    assert facts.popularity.tolist() == [6, 4, 0, 0, 2, 1, 0]
+    assert facts.baselines["popularity"].tolist() == [0, -1]
+
+
+def test_settings_are_what_the_rankings_depend_on() -> None:
+    assert stage(cutoffs=(2,)).settings() == stage().settings()
+    assert stage(beams=5).settings() != stage().settings()
+    assert stage(exclude_history=True).settings() != stage().settings()
+
+
+def test_without_validation_rows_the_plain_matrix_is_taken(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    path = inputs["split"] / "valid.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    stage().build(inputs, tmp_path)
+    found = json.loads((tmp_path / "choices.json").read_text())["covisitation"]
+    assert found == {"symmetric": False, "valid_ndcg@10": {}}
+    assert read_baselines(tmp_path, "valid") == {}

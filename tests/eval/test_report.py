@@ -1,0 +1,334 @@
+import html.parser
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pytest
+from recllm.eval.report import ReportInputs, write_report
+from recllm.eval.report.content import Cell, Table
+from recllm.eval.report.formats import quantity
+from recllm.eval.report.inputs import sort_metrics
+from recllm.eval.report.markdown import escape, table_lines
+from recllm.eval.report.verdict import judge
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+ATTACK = "<script>alert('x')</script> & \"quoted\" | piped"
+
+
+def entry(value: float, width: float = 0.01) -> dict[str, Any]:
+    return {"value": value, "ci95": [value - width, value + width], "n": 500}
+
+
+def scores(scale: float) -> dict[str, Any]:
+    hits = {f"hit@{k}": entry(scale * k**0.4) for k in (1, 5, 10, 50)}
+    return hits | {"ndcg@10": entry(scale * 1.5), "mrr@50": entry(scale * 1.2)}
+
+
+def difference(hit: float, ndcg: float) -> dict[str, Any]:
+    return {"hit@10": entry(hit), "ndcg@10": entry(ndcg)}
+
+
+def make_slices(*labels: str) -> list[dict[str, Any]]:
+    baselines = {"popularity": scores(0.03), "covisitation": scores(0.06)}
+    return [
+        {"label": label, "n": 250, "model": scores(0.08), "baselines": baselines}
+        for label in labels
+    ]
+
+
+@pytest.fixture(scope="module")
+def inputs() -> ReportInputs:
+    metrics = {
+        "split": "test",
+        "rows": 500,
+        "settings": {"exclude_history": False, "beams": 50, "scoring": "vocab", "cutoffs": [1, 5]},
+        "metrics": scores(0.08),
+        "sid_metrics": scores(0.08),
+        "baselines": {"popularity": scores(0.03), "covisitation": scores(0.06)},
+        "paired": {"popularity": difference(0.12, 0.1), "covisitation": difference(0.05, 0.03)},
+        "slices": {
+            "history_length": make_slices("1–5", "6+"),
+            "cold_target": make_slices("cold", "warm"),
+        },
+        "beyond_accuracy": {"coverage": 0.713, "gini": 0.61},
+        "invalid_rate": 0.0,
+        "cost": {"seconds": 412.3, "peak_memory_bytes": 3 * 2**30},
+    }
+    training = [{"step": step, "loss": 5 / step} for step in (10, 20, 30)]
+    validation = [
+        {"step": s, "eval_ndcg@10": s / 200, "eval_hit@10": s / 100} for s in (10, 20, 30)
+    ]
+    titles = [{"title": title, "score": -1.5, "hit": title == ATTACK} for title in ("b", ATTACK)]
+    example = {
+        "user_id": "<b>7</b>",
+        "history_titles": [ATTACK, "unbroken" * 20],
+        "target_title": ATTACK,
+        "recommended": titles,
+    }
+    level = {"used": 8, "utilisation": 0.5, "perplexity": 7.1}
+    return ReportInputs(
+        name="demo <run>",
+        recipe_yaml="seed: 0\nname: <demo>\n",
+        metrics=metrics,
+        training=[*training, *validation, {"step": 30, "train_loss": 1.0}],
+        data_counts={"ingest": {"interactions": 5000}, "split": {"train": 4000, "test": 500}},
+        sid_health={"items": 300, "levels": [level, level], "collision_rate": 0.08},
+        examples=[example],
+    )
+
+
+@pytest.fixture(scope="module")
+def rendered(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """report.html and report.md of the whole inputs."""
+    return render(inputs, tmp_path_factory.mktemp("report"))
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that elements nest, and keeps ids, resources and the text of headings."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self._keep(attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._keep(attrs)
+
+    def _keep(self, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names))
+        assert not any(name.startswith("on") for name in names)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "xlink:href", "srcset", "data"):
+                self.links.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def render(inputs: ReportInputs, folder: Path) -> tuple[str, str]:
+    write_report(inputs, folder)
+    return (folder / "report.html").read_text("utf-8"), (folder / "report.md").read_text("utf-8")
+
+
+def test_page_is_well_formed_and_holds_every_section(rendered: tuple[str, str]) -> None:
+    page = Page(rendered[0])
+    wanted = "headline slices examples training beyond-accuracy sids data cost settings recipe"
+    assert [i for i in page.ids if i in wanted.split()] == wanted.split()
+    assert len(page.ids) == len(set(page.ids))
+    assert {"svg", "table", "details"} <= page.tags
+
+
+def test_conditions_stand_beside_every_set_of_figures(rendered: tuple[str, str]) -> None:
+    text, markdown = rendered
+    for key in ("headline", "slices", "examples", "beyond-accuracy"):
+        section = text.partition(f'id="{key}"')[2].partition("</section>")[0]
+        assert "test split · 500 rows · exclude_history: false · scoring: vocab" in section
+    assert markdown.count("exclude_history: false") == 3
+
+
+def test_untrusted_text_is_escaped(inputs: ReportInputs, tmp_path: Path) -> None:
+    slices = {"history_length": make_slices(ATTACK, "$x_1$")}
+    metrics = {"metrics": {"hit@10": entry(0.2)}, "slices": slices}
+    inputs = replace(inputs, metrics=metrics, training=())
+    text, markdown = render(inputs, tmp_path)
+    page = Page(text)
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert ATTACK in page.text
+    assert "$x_1$" in page.text
+    assert "<script" not in markdown
+    assert "&lt;script>alert('x')" in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("| &lt;script")]
+    assert [line.replace(r"\|", "").count("|") for line in rows] == [6]
+
+
+def test_page_loads_nothing(rendered: tuple[str, str]) -> None:
+    text = rendered[0]
+    page = Page(text)
+    assert page.links
+    assert all(link.startswith("#") for link in page.links)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    bare = text.replace('="http://www.w3.org/2000/svg"', "")
+    bare = bare.replace('="http://www.w3.org/1999/xlink"', "")
+    assert "http" not in bare.replace("http-equiv", "")
+    assert "@import" not in bare
+
+
+def test_equal_inputs_give_equal_bytes(
+    inputs: ReportInputs, rendered: tuple[str, str], tmp_path: Path
+) -> None:
+    with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path"}):
+        assert render(inputs, tmp_path) == rendered
+        assert matplotlib.rcParams["font.size"] == 20
+
+
+PARTS = {
+    "metrics": ("headline", "slices", "beyond-accuracy", "cost", "settings"),
+    "training": ("training",),
+    "data_counts": ("data",),
+    "sid_health": ("sids",),
+    "examples": ("examples",),
+    "recipe_yaml": ("recipe",),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_stands_alone(inputs: ReportInputs, tmp_path: Path, part: str) -> None:
+    page = Page(render(replace(ReportInputs("x"), **{part: getattr(inputs, part)}), tmp_path)[0])
+    sections = {key for keys in PARTS.values() for key in keys}
+    assert sections & set(page.ids) == set(PARTS[part])
+
+
+KEYS = ("settings", "sid_metrics", "baselines", "paired", "slices", "beyond_accuracy", "cost")
+
+
+@pytest.mark.parametrize("key", [*KEYS, "invalid_rate", "split", "rows"])
+def test_any_part_of_the_metrics_may_be_missing(
+    inputs: ReportInputs, tmp_path: Path, key: str
+) -> None:
+    metrics = {"metrics": {"hit@10": entry(0.2)}, key: inputs.metrics[key]}
+    page = Page(render(ReportInputs("x", metrics=metrics), tmp_path)[0])
+    assert "hit@10 0.2000" in page.text
+
+
+def test_nothing_but_a_name(tmp_path: Path) -> None:
+    text, markdown = render(ReportInputs("x"), tmp_path)
+    assert "<section" not in text
+    assert markdown.strip() == "# x"
+
+
+def test_values_that_are_not_there_are_dashes(tmp_path: Path) -> None:
+    empty = {"label": "cold", "n": 0, "model": {}, "baselines": {"popularity": {}}}
+    slices = {"cold_target": [*make_slices("warm"), empty]}
+    metrics = {"metrics": {"hit@10": entry(0.2)}, "slices": slices}
+    text, markdown = render(ReportInputs("x", metrics=metrics), tmp_path)
+    assert "| cold | 0 | – | – | – |" in markdown
+    assert "<svg" not in text
+
+
+@pytest.mark.parametrize(
+    ("hit", "ndcg", "title", "phrase"),
+    [
+        (0.05, 0.03, "Beats co-visitation and popularity", "above co-visitation: paired"),
+        (0.05, 0.001, "Beats co-visitation and popularity", "On ndcg@10 it does not beat"),
+        (0.001, 0.03, "Does not beat co-visitation", "not distinguishable from 0"),
+        (-0.05, -0.03, "Does not beat co-visitation", "difference −0.0500 [−0.0600"),
+    ],
+)
+def test_verdict_follows_the_paired_interval(
+    inputs: ReportInputs, hit: float, ndcg: float, title: str, phrase: str
+) -> None:
+    paired = {"popularity": difference(0.12, 0.1), "covisitation": difference(hit, ndcg)}
+    verdict = judge(replace(inputs, metrics={**inputs.metrics, "paired": paired}))
+    assert verdict
+    assert verdict.title == title
+    assert verdict.tone == ("good" if title.startswith("Beats") else "bad")
+    assert verdict.text.startswith("hit@10 0.2010 [0.1910, 0.2110], 2.7× popularity; ")
+    assert phrase in verdict.text
+
+
+def test_verdict_without_paired_intervals_stays_open(inputs: ReportInputs) -> None:
+    verdict = judge(replace(inputs, metrics={**inputs.metrics, "paired": {}}))
+    assert verdict
+    assert verdict.tone == "open"
+    assert "without a paired interval" in verdict.text
+    lower = {**inputs.metrics, "paired": {}, "metrics": scores(0.05)}
+    verdict = judge(replace(inputs, metrics=lower))
+    assert verdict
+    assert verdict.title == "Does not beat co-visitation"
+
+
+def test_verdict_names_invalid_recommendations(inputs: ReportInputs) -> None:
+    verdict = judge(replace(inputs, metrics={**inputs.metrics, "invalid_rate": 0.02}))
+    assert verdict
+    assert "2 % of the recommendations are no items" in verdict.text
+
+
+def test_verdict_of_another_metric() -> None:
+    verdict = judge(ReportInputs("x", metrics={"metrics": {"auc": entry(0.7)}}))
+    assert verdict
+    assert verdict.title == "Not compared with any baseline"
+    assert verdict.text == "auc 0.7000 [0.6900, 0.7100]."
+
+
+def test_given_hit_curve_replaces_that_of_the_metrics(tmp_path: Path) -> None:
+    curve = {"model": {k: k / 100 for k in range(1, 51)}, "sasrec": {1: 0.01, 50: 0.2}}
+    inputs = ReportInputs("x", metrics={"metrics": scores(0.08)}, hit_curve=curve)
+    assert "hit@k by k (log scale): this model, sasrec" in render(inputs, tmp_path)[0]
+
+
+def test_metrics_sort_by_kind_then_cutoff() -> None:
+    names = dict.fromkeys(["hit@10", "ndcg@10", "hit@5", "auc", "ndcg@5"])
+    assert sort_metrics(names) == ["hit@5", "hit@10", "ndcg@5", "ndcg@10", "auc"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("seconds", 412.3, "6.9 min"),
+        ("peak_memory_bytes", 3 * 2**30, "3.0 GiB"),
+        ("collision_rate", 0.0812, "8.12 %"),
+        ("rows", 61417, "61,417"),
+        ("gini", -0.51234, "−0.5123"),
+        ("exclude_history", False, "no"),
+        ("cutoffs", [1, 5], "1, 5"),
+        ("seed", None, "–"),
+    ],
+)
+def test_quantities(name: str, value: object, shown: str) -> None:
+    assert quantity(name, value) == shown
+
+
+def test_markdown_shows_titles_as_they_are() -> None:
+    assert escape("a|b *c* [d](e)\n# <i>&") == r"a\|b \*c\* \[d\](e) \# &lt;i>&amp;"
+    table = Table(["", "x"], [[Cell("a|b"), Cell("1", "[0, 2]", best=True)]])
+    assert table_lines(table) == ["|  | x |", "| :-- | --: |", r"| a\|b | **1** [0, 2] |"]
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+MEASURE = """<body>{frames}<script>
+addEventListener("load", () => {{
+  document.title = [...document.querySelectorAll("iframe")].map((frame) => {{
+    const page = frame.contentDocument;
+    page.querySelectorAll("details").forEach((folded) => {{ folded.open = true; }});
+    return frame.width + ":" + page.documentElement.scrollWidth;
+  }}).join(" ");
+}});
+</script></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_nothing_overflows_in_a_browser(rendered: tuple[str, str], tmp_path: Path) -> None:
+    text = html.escape(rendered[0], quote=True)
+    frames = "".join(
+        f'<iframe width="{width}" height="20000" style="border:0" srcdoc="{text}"></iframe>'
+        for width in (400, 1200)
+    )
+    page = tmp_path / "measure.html"
+    page.write_text(MEASURE.format(frames=frames), encoding="utf-8")
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "<title>400:400 1200:1200</title>" in done.stdout
