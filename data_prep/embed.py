@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recllm.data_prep.encoders import Encoder, EncoderInput
 
 from recllm.artifacts.stage import Stage
 from recllm.catalog.histories import Sequences
 from recllm.catalog.items import Items
+from recllm.data_prep.encoders import Encoder, EncoderInput
 
 VECTORS_FILE = "vectors.safetensors"
 

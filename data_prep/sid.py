@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recllm.data_prep.embed import read_vectors
-from recllm.data_prep.sid_health import check_health, measure_health
 
 from recllm.artifacts.stage import Stage
 from recllm.catalog.histories import Sequences
 from recllm.catalog.items import Items
 from recllm.catalog.resolution import resolve_collisions
 from recllm.catalog.sids import SidIndex
+from recllm.data_prep.embed import read_vectors
+from recllm.data_prep.sid_health import check_health, measure_health
 
 SIDS_FILE = "sids.parquet"
 CODEBOOKS_FILE = "codebooks.safetensors"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from recllm.data_prep.quantizers import Quantized
 
 from recllm.artifacts.atomic import write_text
 from recllm.catalog.resolution import Resolution, node_ids
 from recllm.config.schema import HealthSection
+from recllm.data_prep.quantizers import Quantized
 from recllm.errors import UserError
 
 # Vectors that the codes explain this well are exact for our purpose; without a floor, the first

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+
 from recllm.data_prep.encoders import Encoder, EncoderInput
 from recllm.data_prep.encoders._vectors import truncated_svd
 

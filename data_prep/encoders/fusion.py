@@ -5,10 +5,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from recllm.data_prep.encoders import Encoder, EncoderInput
 
 from recllm.config.plugins import ENCODERS
 from recllm.config.registry import unknown_name
+from recllm.data_prep.encoders import Encoder, EncoderInput
 
 
 class Fusion(Encoder):

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+
 from recllm.data_prep.encoders import Encoder, EncoderInput
 from recllm.data_prep.encoders._vectors import truncated_svd
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from recllm.data_prep.quantizers import Quantized, Quantizer
 
+from recllm.data_prep.quantizers import Quantized, Quantizer
 from recllm.errors import UserError
 
 

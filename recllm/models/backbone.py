@@ -68,7 +68,6 @@ def build_from_scratch(
         num_key_value_heads=section.heads,
         head_dim=section.hidden // section.heads,
         max_position_embeddings=MAX_POSITIONS,
-        attention_dropout=section.dropout,
         tie_word_embeddings=section.tie_embeddings,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

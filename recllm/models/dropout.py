@@ -12,6 +12,8 @@ from transformers import PreTrainedModel
 def add_dropout(model: PreTrainedModel, rate: float) -> None:
     """Drop units of the embeddings and of each block's outputs during training.
 
+    Attention weights are left alone: with dropout on them, torch leaves its fast CPU kernel.
+
     The model's parameters, names and files stay the same; evaluation is not affected.
     """
     if rate == 0:

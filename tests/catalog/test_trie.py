@@ -26,8 +26,8 @@ def naive_trie(paths: list[Path]) -> dict[Path, dict[int, list[int]]]:
 
 def walk(trie: Trie) -> dict[Path, int]:
     """Every prefix that the trie holds, and its node, found by `children` alone."""
-    found = {(): 0}
-    level = [((), 0)]
+    found: dict[Path, int] = {(): 0}
+    level: list[tuple[Path, int]] = [((), 0)]
     for tokens in trie.alphabets:
         nodes = torch.tensor([node for _, node in level])
         children, exists = trie.children(nodes)
@@ -71,9 +71,9 @@ def check_against_naive(trie: Trie, paths: list[Path], lists: list[list[int]]) -
                 assert found == sorted(below[path] & allowed)
 
 
-def random_lists(draw: st.DrawFn, items: int) -> list[list[int]]:
+def random_lists(data: st.DataObject, items: int) -> list[list[int]]:
     one = st.lists(st.integers(0, items - 1), max_size=items)
-    return draw(st.lists(one, min_size=1, max_size=4))
+    return data.draw(st.lists(one, min_size=1, max_size=4))
 
 
 @given(st.data())
@@ -87,7 +87,7 @@ def test_sids_match_a_dictionary_trie(data: st.DataObject) -> None:
     paths = [tuple(int(token_ids[level, c]) for level, c in enumerate(sid)) for sid in sids]
     assert (len(trie), trie.depth, trie.eos) == (len(sids), levels, None)
     assert trie.max_leaf_items == max(sids.count(sid) for sid in sids)
-    check_against_naive(trie, paths, random_lists(data.draw, len(sids)))
+    check_against_naive(trie, paths, random_lists(data, len(sids)))
 
 
 @given(st.data())
@@ -101,7 +101,7 @@ def test_token_sequences_match_a_dictionary_trie(data: st.DataObject) -> None:
     assert trie.depth == max(map(len, paths))
     for depth, alphabet in enumerate(trie.alphabets):
         assert alphabet.tolist() == sorted({p[depth] for p in paths if len(p) > depth})
-    check_against_naive(trie, paths, random_lists(data.draw, len(sequences)))
+    check_against_naive(trie, paths, random_lists(data, len(sequences)))
 
 
 def test_symbols_are_codes_of_the_whole_alphabet() -> None:

@@ -8,16 +8,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from recllm.catalog.items import Items
+from recllm.config.plugins import ENCODERS
 from recllm.data_prep import encoders
 from recllm.data_prep.encoders import EncoderInput
 from recllm.data_prep.encoders._vectors import truncated_svd, unit_rows
 from recllm.data_prep.encoders.cooccurrence import Cooccurrence, _ppmi
 from recllm.data_prep.encoders.fusion import Fusion
 from recllm.data_prep.encoders.lsa import LatentSemanticAnalysis
-from scipy.sparse import csr_array
-
-from recllm.catalog.items import Items
-from recllm.config.plugins import ENCODERS
 
 NAMES = ["lsa", "cooccurrence", "fusion"]
 TITLES = [

@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from recllm.data_prep.quantizers.rq_kmeans import ResidualKMeans
 
 from recllm.catalog.resolution import reconstruction_errors
+from recllm.data_prep.quantizers.rq_kmeans import ResidualKMeans
 from recllm.errors import UserError
 
 

@@ -11,6 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file, save_file
+
+from recllm.catalog.resolution import resolve_collisions
+from recllm.catalog.sids import SidIndex
+from recllm.config.schema import EmbedSection, HealthSection, Recipe, SidSection
 from recllm.data_prep.embed import Embed
 from recllm.data_prep.encoders import Encoder
 from recllm.data_prep.encoders.fusion import Fusion
@@ -19,11 +24,6 @@ from recllm.data_prep.quantizers import Quantized
 from recllm.data_prep.quantizers.rq_kmeans import ResidualKMeans
 from recllm.data_prep.sid import Sid
 from recllm.data_prep.sid_health import check_health, measure_health
-from safetensors.numpy import load_file, save_file
-
-from recllm.catalog.resolution import resolve_collisions
-from recllm.catalog.sids import SidIndex
-from recllm.config.schema import EmbedSection, HealthSection, Recipe, SidSection
 from recllm.errors import UserError
 
 BEAUTY = Path(os.environ.get("RECLLM_DATA", "")) / "amazon14-beauty"
