@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recllm.artifacts.manifest import hash_file
@@ -128,7 +129,7 @@ def _samples(path: Path, tokenizer: Any) -> str:
     table = pq.read_table(path)
     lines = ["# Training rows", "", "Text that carries loss stands between ⟦ and ⟧."]
     for task in sorted(set(table["task"].to_pylist())):
-        rows = table.filter(pa.compute.equal(table["task"], task)).slice(0, SAMPLES).to_pylist()
+        rows = table.filter(pc.field("task") == task).slice(0, SAMPLES).to_pylist()
         lines += ["", f"## {task}"]
         for row in rows:
             lines += ["", f"Row {row['row']} of the log:", "", "```text", _marked(row, tokenizer)]

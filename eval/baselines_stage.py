@@ -101,7 +101,7 @@ def read_baselines(folder: Path, split: SplitName) -> dict[str, BaselineRows]:
     table = pq.read_table(folder / f"{split}.parquet", columns=["row", "baseline", "rank"])
     return {
         name: BaselineRows(part["row"].to_numpy(), part["rank"].to_numpy())
-        for name in pc.unique(table["baseline"]).to_pylist()
+        for name in table["baseline"].unique().to_pylist()
         for part in [table.filter(pc.field("baseline") == name)]
     }
 

@@ -92,7 +92,10 @@ def count_invalid(
     wrong = outside + twice
     if excluded is not None:
         wrong = wrong + np.array(
-            [np.isin(row, history).sum() for row, history in zip(ranking.items, excluded, strict=True)]
+            [
+                np.isin(row, history).sum()
+                for row, history in zip(ranking.items, excluded, strict=True)
+            ]
         )
     return wrong.astype(np.int64)
 

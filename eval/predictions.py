@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recllm.catalog.items import Items
@@ -67,8 +66,9 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
 
 def _dense(lists: pa.ChunkedArray, items: Items) -> NDArray[np.int32]:
     """(rows, longest list, at least 1) item indices, shorter lists filled up with -1."""
-    lengths = pc.list_value_length(lists).to_numpy()
+    flat = lists.combine_chunks()
+    lengths = flat.value_lengths().to_numpy(zero_copy_only=False)
     dense = np.full((len(lengths), max(1, lengths.max(initial=0))), -1, dtype=np.int32)
     filled = np.arange(dense.shape[1]) < lengths[:, None]
-    dense[filled] = items.index_of(pc.list_flatten(lists).to_pylist())
+    dense[filled] = items.index_of(flat.flatten().to_pylist())
     return dense

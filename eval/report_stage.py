@@ -58,7 +58,9 @@ def hit_curve(inputs: Mapping[str, Path], beams: int) -> dict[str, dict[int, flo
     """hit@k of the model and of the baselines at every k up to the beams."""
     table = pq.read_table(inputs["eval"] / "predictions.parquet", columns=["rank"])
     ranks = {"model": table["rank"].to_numpy()}
-    ranks |= {name: found.ranks for name, found in read_baselines(inputs["baselines"], "test").items()}
+    ranks |= {
+        name: found.ranks for name, found in read_baselines(inputs["baselines"], "test").items()
+    }
     cutoffs = range(1, beams + 1)
     return {
         name: {k: float(compute(f"hit@{k}", found).mean()) for k in cutoffs}

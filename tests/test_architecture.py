@@ -58,7 +58,7 @@ def test_dependencies_point_one_way() -> None:
         package = parts[1]
         for name in imported(path):
             other = name.split(".")[1]
-            if other == package or other == "__version__":
+            if other in (package, "__version__"):
                 continue
             if LAYERS[other] >= LAYERS[package]:
                 wrong.append(f"{module} imports {name}")

@@ -103,7 +103,9 @@ def test_one_seed_gives_one_result(folder: Path, tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.err
     for name in ("model/sids.parquet", "samples.md", "model/model.safetensors"):
         assert (folder / "run" / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
-    first, second = (next((f / "cache" / "prompts").glob("*/train.parquet")) for f in (folder, tmp_path))
+    first, second = (
+        next((f / "cache" / "prompts").glob("*/train.parquet")) for f in (folder, tmp_path)
+    )
     assert pq.read_table(first).equals(pq.read_table(second))
     assert metrics_of(folder) == metrics_of(tmp_path)
 
@@ -144,6 +146,6 @@ def test_a_checkpoint_evaluated_by_its_folder_scores_the_same(folder: Path) -> N
 
 
 def test_a_checkpoint_of_another_catalogue_is_refused(folder: Path) -> None:
-    outcome = run(folder, "eval", "--checkpoint", str(folder / "run"), "data.k_core=4")
+    outcome = run(folder, "eval", "--checkpoint", str(folder / "run"), "data.items=60")
     assert outcome.code == 2
     assert "the checkpoint's catalogue" in outcome.err

@@ -27,7 +27,7 @@ class LatentSemanticAnalysis(Encoder):
             ngram_range=(1, 2),
             sublinear_tf=True,
             max_features=self.max_terms,
-            dtype=np.float32,
+            dtype=np.float32,  # type: ignore[arg-type] (annotated as float64 alone)
         )
         analyze = vectorizer.build_analyzer()
         if not any(analyze(text) for text in texts):  # sklearn refuses an empty vocabulary

@@ -23,7 +23,9 @@ class Source(Plugin):
 
         interactions: row int64, user_id string, item_id string, timestamp int64 (seconds, or
         the position in an order-only log), and where the log has it rating double. `row`
-        is the log's own order, from 0.
+        is the log's own order, from 0. A log that is split already also has split string (train,
+        valid or test; null for history only) and, where its histories are ready-made, sequence
+        and history int64; see `recllm.data_prep.splits.given`.
         items: item_id string, title string, and where known description, categories, brand
         (strings). An item of the log that the items file lacks gets its id as its title.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
+
 from recllm.eval.report.formats import MISSING, interval, quantity, score, signed, words
 from recllm.eval.report.inputs import Estimate
 

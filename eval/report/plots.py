@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -147,10 +148,11 @@ def interval_plot(
 
 
 def _style(name: str) -> AbstractContextManager[None]:
-    defaults = {
+    settings: dict[Any, Any] = {
         key: value for key, value in matplotlib.rcParamsDefault.items() if key[:7] != "backend"
     }
-    return matplotlib.rc_context(defaults | _STYLE | {"svg.hashsalt": f"recllm {name}"})
+    settings |= _STYLE | {"svg.hashsalt": f"recllm {name}"}
+    return matplotlib.rc_context(settings)
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

@@ -26,8 +26,11 @@ def judge(inputs: ReportInputs) -> Verdict | None:
     metric = inputs.primary
     if metric is None:
         return None
-    outcomes = {name: compare(inputs, name, metric) for name in _order(inputs)}
-    outcomes = {name: outcome for name, outcome in outcomes.items() if outcome}
+    outcomes: dict[str, Outcome] = {}
+    for name in _order(inputs):
+        outcome = compare(inputs, name, metric)
+        if outcome:
+            outcomes[name] = outcome
     tone, title = _title(outcomes)
     estimate = inputs.model[metric]
     clauses = [f"{metric} {score(estimate.value)} {interval(estimate)}".strip()]

@@ -1,10 +1,10 @@
 """Histories as offsets into sequences: flat arrays and views, never copied lists."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 SplitName = Literal["train", "valid", "test"]
+#: Items by dense index, oldest first: a list, or a view into a sequence.
+History: TypeAlias = Sequence[int] | NDArray[np.int32]
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ def _residuals(
     return left
 
 
-def _groups(keys: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+def _groups(keys: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Each distinct key, ascending, with the positions where it stands, ascending."""
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))

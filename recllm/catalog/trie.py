@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recllm.catalog.histories import History
 from recllm.catalog.trie_building import FlatArrays, flatten, paths_of_codes, paths_of_sequences
 from recllm.errors import UserError
 
@@ -194,8 +195,8 @@ class Trie:
 
     def restrict(
         self,
-        exclude: Sequence[Sequence[int]] | None,
-        only: Sequence[Sequence[int]] | None,
+        exclude: Sequence[History] | None,
+        only: Sequence[History] | None,
     ) -> Subset | None:
         """What each row may return: the items of `only`, where given, without those of `exclude`.
 

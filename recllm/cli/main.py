@@ -16,9 +16,7 @@ from recllm.errors import UserError
 @click.option("--verbose", is_flag=True, help="Say more of what is going on.")
 def cli(verbose: bool) -> None:
     """Make an open LLM a recommender: from an interaction log to a scored model."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True
-    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
     logging.getLogger("recllm").setLevel(logging.INFO)
     _quieten_libraries()

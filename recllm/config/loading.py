@@ -70,7 +70,10 @@ def find_recipe(name: str, beside: Path | None = None) -> Path:
     candidates = [Path(name)]
     if beside is not None:
         candidates += [beside / name, (beside / name).with_suffix(".yaml")]
-    candidates += [_shipped_root() / f"{name}.yaml", _shipped_root() / name.removeprefix("recipes/")]
+    candidates += [
+        _shipped_root() / f"{name}.yaml",
+        _shipped_root() / name.removeprefix("recipes/"),
+    ]
     for path in candidates:
         if path.is_file():
             return path
@@ -88,7 +91,7 @@ def read_recipe(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         chain = " -> ".join(p.name for p in (*seen, path))
         raise UserError(f"recipes extend each other in a circle: {chain}")
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{path}: this is not valid YAML: {problem}") from None
@@ -117,7 +120,7 @@ def _parse_override(text: str) -> dict[str, Any]:
     if not equals or not all(key.split(".")):
         raise UserError(f"expected section.key=value, found {text!r}")
     try:
-        parsed: Any = yaml.load(value, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        parsed: Any = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError:
         raise UserError(f"{text!r}: the value is not valid YAML; quote it") from None
     for part in reversed(key.split(".")):

@@ -65,7 +65,7 @@ class Registry(Generic[PluginType]):
         if canonical not in self.names():
             raise UserError(unknown_name(self.kind, name, self.names()))
         module = importlib.import_module(f"{self.package}.{canonical.replace('-', '_')}")
-        found = [
+        found: list[Any] = [
             member
             for member in vars(module).values()
             if inspect.isclass(member)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recllm.catalog.histories import History
 from recllm.catalog.trie import Trie
 from recllm.decoding.batching import plan_batches
 from recllm.decoding.scoring import SCORINGS, Head, Scoring
@@ -96,8 +97,8 @@ class TreeDecoder:
     def decode(
         self,
         prompts: Sequence[Sequence[int]],
-        exclude: Sequence[Sequence[int]] | None = None,
-        only: Sequence[Sequence[int]] | None = None,
+        exclude: Sequence[History] | None = None,
+        only: Sequence[History] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Ranking:
         """The best items to follow each prompt.
@@ -140,8 +141,8 @@ class TreeDecoder:
     def _check_prompts(
         self,
         prompts: Sequence[Sequence[int]],
-        exclude: Sequence[Sequence[int]] | None,
-        only: Sequence[Sequence[int]] | None,
+        exclude: Sequence[History] | None,
+        only: Sequence[History] | None,
     ) -> None:
         for name, lists in (("exclude", exclude), ("only", only)):
             if lists is not None and len(lists) != len(prompts):
@@ -159,7 +160,7 @@ class TreeDecoder:
                 )
 
 
-def _take(lists: Sequence[Sequence[int]] | None, rows: list[int]) -> list[Sequence[int]] | None:
+def _take(lists: Sequence[History] | None, rows: list[int]) -> list[History] | None:
     return None if lists is None else [lists[row] for row in rows]
 
 

@@ -1,6 +1,7 @@
 """Backbones: a pretrained causal LM, or a small one with random weights."""
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from recllm.config.schema import FromScratchSection, ModelSection
@@ -15,6 +16,12 @@ MAX_POSITIONS = 4096
 def resolve_device() -> torch.device:
     """The first GPU, or the CPU where there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def on_device(model: PreTrainedModel) -> PreTrainedModel:
+    """The model, moved to the GPU where there is one."""
+    nn.Module.to(model, resolve_device())  # its own `to` is annotated for other types
+    return model
 
 
 def resolve_dtype(name: str) -> torch.dtype:

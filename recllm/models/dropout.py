@@ -4,6 +4,8 @@ The Qwen and Llama architectures have none, being trained on text without repeti
 model that sees a log for many epochs needs it.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -25,7 +27,7 @@ def add_dropout(model: PreTrainedModel, rate: float) -> None:
             return (first, *output[1:])
         return nn.functional.dropout(output, rate, module.training)
 
-    decoder = model.get_decoder()
+    decoder: Any = model.get_decoder()
     decoder.get_input_embeddings().register_forward_hook(drop)
     for layer in decoder.layers:
         layer.self_attn.register_forward_hook(drop)

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from recllm.catalog.histories import History
 from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
 from recllm.catalog.trie import Trie
 from recllm.config.schema import Scoring
 from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
-from recllm.models.backbone import resolve_device
+from recllm.models.backbone import on_device
 from recllm.models.tokenizers import sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
@@ -53,7 +54,7 @@ class Recommender:
 
     def rank(
         self,
-        histories: Sequence[Sequence[int]],
+        histories: Sequence[History],
         *,
         beams: int,
         scoring: Scoring = "vocab",
@@ -110,4 +111,4 @@ class Recommender:
             raise UserError(f"{folder}: the checkpoint cannot be read: {error}") from None
         catalog = CatalogText(items, SidIndex.read(folder / "sids.parquet"))
         renderer = Renderer(template, catalog, tokenizer, description["max_history"])
-        return cls(model.to(resolve_device()), renderer)
+        return cls(on_device(model), renderer)

@@ -1,6 +1,7 @@
 """Tokenizers: from the Hub or a folder, or trained on the item text; extended by SID tokens."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +67,15 @@ def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> None:
 
     They are ordinary tokens, not special ones: `skip_special_tokens` must not strip an answer.
     """
-    from transformers import AddedToken
+    from tokenizers import AddedToken
 
-    missing = [token for token in sids.tokens() if token not in tokenizer.get_added_vocab()]
-    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in missing])
+    known = tokenizer.get_vocab()
+    missing: list[Any] = [
+        AddedToken(token, special=False, normalized=False)
+        for token in sids.tokens()
+        if token not in known
+    ]
+    tokenizer.add_tokens(missing)
 
 
 def sid_token_ids(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> NDArray[np.int64]:

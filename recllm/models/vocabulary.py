@@ -1,5 +1,7 @@
 """New rows of the embedding and of the head, started from what the old rows look like."""
 
+from typing import Any
+
 import torch
 from transformers import PreTrainedModel
 
@@ -17,17 +19,21 @@ def extend_vocabulary(model: PreTrainedModel, size: int, seed: int) -> None:
     version of their covariance (Hewitt, "Initializing New Word Embeddings", 2021). Checkpoints
     often have more rows than their tokenizer has tokens; such rows are never cut.
     """
-    old = model.get_input_embeddings().weight.shape[0]
+    old = int(_weight(model.get_input_embeddings()).shape[0])
     if size <= old:
         return
     model.resize_token_embeddings(size, mean_resizing=False)
     generator = torch.Generator().manual_seed(seed)
-    tables = [model.get_input_embeddings().weight]
+    tables = [_weight(model.get_input_embeddings())]
     head = model.get_output_embeddings()
-    if head is not None and head.weight is not tables[0]:
-        tables.append(head.weight)
+    if head is not None and _weight(head) is not tables[0]:
+        tables.append(_weight(head))
     for table in tables:
         _draw_rows(table, old, generator)
+
+
+def _weight(module: Any) -> torch.Tensor:
+    return module.weight
 
 
 @torch.no_grad()

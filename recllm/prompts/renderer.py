@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from recllm.catalog.histories import History
 from recllm.config.plugins import TASKS
 from recllm.errors import UserError
 from recllm.prompts.tasks import CatalogText, Task
@@ -26,12 +27,12 @@ class Renderer:
     tokenizer: PreTrainedTokenizerBase
     max_history: int
 
-    def prompt_text(self, task: Task, history: Sequence[int], phrasing: int = 0) -> str:
+    def prompt_text(self, task: Task, history: History, phrasing: int = 0) -> str:
         """The text of a task's prompt for a history."""
         shown = task.input(self.catalog, history[-self.max_history :])
         return self.template.render(task.phrasings[phrasing], shown)
 
-    def recommendation_prompts(self, histories: Sequence[Sequence[int]]) -> list[list[int]]:
+    def recommendation_prompts(self, histories: Sequence[History]) -> list[list[int]]:
         """The token ids of the prompt that asks for the next item, for each history.
 
         Raises:

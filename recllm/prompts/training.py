@@ -1,11 +1,11 @@
 """Training rows: token ids with labels on the answers alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from recllm.catalog.histories import Sequences, SplitRows
+from recllm.catalog.histories import History, Sequences, SplitRows
 from recllm.errors import UserError
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import Task
@@ -35,7 +35,7 @@ class _Draft:
     """A row before tokenisation: the loss is on the last `targets` items."""
 
     row: int
-    items: Sequence[int]
+    items: History
     targets: int
     phrasing: int
 
@@ -49,7 +49,7 @@ def last_target_rows(
         weight: how often each row is taken: 1 once, 0.5 a random half of the rows, 2 twice.
     """
     rng = np.random.default_rng(seed)
-    end = [renderer.tokenizer.eos_token_id]
+    end = [end_token(renderer)]
     chosen = _take(len(rows), weight, rng)
     for first in range(0, len(chosen), BATCH):
         batch = chosen[first : first + BATCH]
@@ -61,7 +61,7 @@ def last_target_rows(
             ]
         )
         answers = renderer.encode_answers(
-            [task.answer(renderer.catalog, rows.target[i]) for i in batch]
+            [task.answer(renderer.catalog, int(rows.target[i])) for i in batch]
         )
         for i, prompt, answer in zip(batch, prompts, answers, strict=True):
             labels = [IGNORED] * len(prompt) + answer + end
@@ -127,9 +127,14 @@ def _render(renderer: Renderer, task: Task, drafts: list[_Draft]) -> Iterator[Tr
                 f"sft.targets: all: in task {task.name} the prompt of a longer history does not "
                 "continue the prompt of a shorter one with its answer; use sft.targets: last"
             )
-        yield TrainingRow(
-            task.name, draft.row, ids, [IGNORED] * (len(ids) - len(answer)) + answer
-        )
+        yield TrainingRow(task.name, draft.row, ids, [IGNORED] * (len(ids) - len(answer)) + answer)
+
+
+def end_token(renderer: Renderer) -> int:
+    """The id of the end-of-sequence token, which every tokenizer that recllm loads has."""
+    token = renderer.tokenizer.eos_token_id
+    assert isinstance(token, int)
+    return token
 
 
 def _take(count: int, weight: float, rng: np.random.Generator) -> np.ndarray:

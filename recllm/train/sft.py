@@ -2,12 +2,14 @@
 
 import logging
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from transformers import AutoTokenizer, EarlyStoppingCallback
+from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
@@ -18,14 +20,15 @@ from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
 from recllm.config.validation import dump
 from recllm.errors import UserError
-from recllm.models.backbone import load_backbone, resolve_device, resolve_dtype
+from recllm.models.backbone import load_backbone, on_device, resolve_device, resolve_dtype
 from recllm.models.recommender import Recommender
 from recllm.models.tokenizers import sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
+from recllm.train.callbacks import EpochLines, MetricsFile
 from recllm.train.data import read_training_rows
-from recllm.train.trainer import MetricsFile, RecommenderTrainer
+from recllm.train.trainer import RecommenderTrainer
 from recllm.train.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -57,12 +60,13 @@ class Sft(Stage):
         if not len(valid):
             raise UserError("the split has no validation rows; the best checkpoint needs some")
         trainer = self._trainer(recommender, inputs["prompts"], valid, out)
-        last = get_last_checkpoint(str(out / "checkpoints")) if (out / "checkpoints").exists() else None
+        checkpoints = out / "checkpoints"
+        last = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
         if last:
             log.info("sft: going on from %s", Path(last).name)
         trainer.train(resume_from_checkpoint=last)
         recommender.save(out / "model")
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        shutil.rmtree(checkpoints, ignore_errors=True)
         state = trainer.state
         return {
             "steps": state.global_step,
@@ -79,7 +83,7 @@ class Sft(Stage):
         template = Template.load(self.recipe.prompts.template)
         renderer = Renderer(template, catalog, tokenizer, self.recipe.prompts.max_history)
         model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed)
-        return Recommender(model.to(resolve_device()), renderer)
+        return Recommender(on_device(model), renderer)
 
     def _trainer(
         self, recommender: Recommender, prompts: Path, valid: SplitRows, out: Path
@@ -91,7 +95,7 @@ class Sft(Stage):
             ids = sid_token_ids(recommender.renderer.tokenizer, recommender.sids)
             level_tokens = torch.from_numpy(ids)
         rows = read_training_rows(prompts / "train.parquet")
-        return RecommenderTrainer(
+        trainer = RecommenderTrainer(
             model=recommender.model,
             args=self._arguments(out / "checkpoints"),
             train_dataset=rows,
@@ -100,10 +104,13 @@ class Sft(Stage):
             callbacks=[
                 EarlyStoppingCallback(early_stopping_patience=recipe.sft.patience),
                 MetricsFile(out / "metrics.jsonl"),
+                EpochLines(),
             ],
             measure=lambda: validation.measure(recommender),
             level_tokens=level_tokens,
         )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
 
     def _arguments(self, folder: Path) -> SFTConfig:
         """What recllm sets for TRL; the recipe's `trainer` block has the last word."""
@@ -122,6 +129,7 @@ class Sft(Stage):
             "bf16": resolve_dtype(self.recipe.model.dtype) == torch.bfloat16,
             "use_cpu": resolve_device().type == "cpu",
             "gradient_checkpointing": self.recipe.model.from_scratch is None,
+            "disable_tqdm": not sys.stderr.isatty(),
             "dataloader_pin_memory": resolve_device().type != "cpu",
         }
         try:

@@ -1,17 +1,12 @@
 """TRL's SFTTrainer, with validation by the decoding engine and a loss over SID levels."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState
-from transformers.training_args import TrainingArguments
+from transformers import PreTrainedModel
 from trl import SFTTrainer
-
-from recllm.artifacts.atomic import write_text
 
 
 class RecommenderTrainer(SFTTrainer):
@@ -77,7 +72,7 @@ class LevelLoss:
         labels = inputs["labels"][:, 1:]
         supervised = labels != -100
         hidden, labels = hidden[:, :-1][supervised], labels[supervised]
-        head = model.get_output_embeddings()
+        head: Any = model.get_output_embeddings()
         total = hidden.new_zeros((), dtype=torch.float32)
         other = torch.ones_like(labels, dtype=torch.bool)
         for tokens in self.level_tokens.to(labels.device):
@@ -91,18 +86,3 @@ class LevelLoss:
             logits = head(hidden[other]).float()
             total = total + nn.functional.cross_entropy(logits, labels[other], reduction="sum")
         return total, supervised.sum()
-
-
-class MetricsFile(TrainerCallback):
-    """Keeps `metrics.jsonl` equal to the trainer's log, also after a resumed run."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Rewrite the file; it is short."""
-        del args, control
-        rows = (json.dumps(row, sort_keys=True) for row in state.log_history)
-        write_text(self.path, "".join(f"{row}\n" for row in rows))

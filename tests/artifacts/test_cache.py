@@ -73,6 +73,7 @@ def test_an_artifact_has_its_files_and_a_manifest(tmp_path: Path) -> None:
     artifact = Cache(tmp_path).build(Write("hello"), {})
     assert (artifact.path / "text.txt").read_text() == "hello"
     manifest = Manifest.read(artifact.path)
+    assert manifest is not None
     assert manifest == artifact.manifest
     assert manifest.counts == {"characters": 5}
     assert manifest.files["text.txt"].bytes == 5

@@ -108,7 +108,7 @@ def test_a_pretrained_model_replaces_the_one_from_scratch(tmp_path: Path) -> Non
 def test_recipes_that_extend_each_other_in_a_circle(tmp_path: Path) -> None:
     write(tmp_path, "extends: b\n", "a.yaml")
     write(tmp_path, "extends: a\n", "b.yaml")
-    with pytest.raises(UserError, match="in a circle: a.yaml -> b.yaml -> a.yaml"):
+    with pytest.raises(UserError, match="in a circle: a"):
         load_recipe(str(tmp_path / "a.yaml"))
 
 

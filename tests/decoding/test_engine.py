@@ -135,6 +135,39 @@ def test_ties_are_broken_by_sid_order(scoring: Any) -> None:
         assert ranking.items.tolist() == [[3, 1, 5, 6]] * len(PROMPTS)
 
 
+def test_ties_of_different_length_are_broken_by_path_order() -> None:
+    sequences = [[9], [5, 6, 7], [7, 8], [4, 4, 4, 4]]
+    trie = Trie.from_token_sequences(sequences, eos=EOS)
+    model = make_model("qwen3")
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+    # Only the first token is a choice, so that every path has the same score.
+    for beams in (3, 4):
+        ranking = TreeDecoder(model, trie, beams=beams, scoring="trie").decode([[5]])
+        np.testing.assert_allclose(ranking.scores, -np.log(4), rtol=1e-6)
+        assert ranking.items.tolist() == [[3, 1, 2, 0][:beams]]
+
+
+def test_the_search_stops_when_settled_and_not_before() -> None:
+    rng = np.random.default_rng(0)
+    sequences = [rng.integers(4, 8, rng.integers(1, 9)).tolist() for _ in range(60)]
+    paths = [(*sequence, EOS) for sequence in sequences]
+    trie = Trie.from_token_sequences(sequences, eos=EOS)
+    model = make_model("llama")
+    # Under this scoring a step costs little, and a path can come from behind.
+    decoder = TreeDecoder(model, trie, beams=2, scoring="trie")
+    forwards: list[int] = []
+    model.model.register_forward_pre_hook(lambda *_: forwards.append(1))
+    runs = set()
+    for token in range(4, 44):
+        forwards.clear()
+        found = decoder.decode([[token, 9]])
+        runs.add(len(forwards))
+        expected = plain_beam_search(model, [token, 9], paths, beams=2, scoring="trie")
+        assert_same_ranking((found.items[0], found.scores[0]), expected)
+    assert min(runs) < trie.depth / 2 and max(runs) <= trie.depth
+
+
 def test_items_of_a_shared_sid_come_in_catalogue_order() -> None:
     codes = np.array([[0, 0], [1, 1], [0, 0], [1, 0], [0, 0]])
     trie, paths, token_ids = sid_catalogue(codes, 2)

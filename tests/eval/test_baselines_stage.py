@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from recllm.eval.baselines_stage import Baselines, read_baselines
-from recllm.eval.facts import Facts
 
 from recllm.config.schema import EvalSection, Recipe
+from recllm.eval.baselines_stage import Baselines, read_baselines
+from recllm.eval.facts import Facts
 
 #: Training is all but the last two. In training 1 follows 0, never the other way.
 SEQUENCES = [[0, 1, 0, 1, 2], [0, 1, 0, 1, 3], [4, 0, 1, 0, 1, 2, 0], [4, 5, 4, 5]]

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import pytest
+
 from recllm.eval.report import ReportInputs, write_report
 from recllm.eval.report.content import Cell, Table
 from recllm.eval.report.formats import quantity

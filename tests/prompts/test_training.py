@@ -17,6 +17,12 @@ class OnePhrasing(SequentialRecommendation):
     phrasings = SequentialRecommendation.phrasings[:1]
 
 
+def decoded(renderer: Renderer, ids: list[int]) -> str:
+    text = renderer.tokenizer.decode(ids)
+    assert isinstance(text, str)
+    return text
+
+
 def supervised(labels: list[int]) -> list[int]:
     return [label for label in labels if label != IGNORED]
 
@@ -30,7 +36,7 @@ def test_a_training_prompt_is_the_evaluations_prompt(make_renderer, template: st
     for i, row in enumerate(last_target_rows(renderer, OnePhrasing(), rows, 1.0, seed=0)):
         length = sum(label == IGNORED for label in row.labels)
         assert row.input_ids[:length] == prompts[i]
-        answer = renderer.tokenizer.decode(supervised(row.labels)[:-1])
+        answer = decoded(renderer, supervised(row.labels)[:-1])
         assert answer == renderer.catalog.sid_texts[rows.target[i]]
         assert row.labels[-1] == renderer.tokenizer.eos_token_id
         assert row.row == rows.row[i]
@@ -50,10 +56,10 @@ def test_all_targets_trains_each_target_once_on_evaluations_prompts(
     trained: list[str] = []
     for row in all_target_rows(renderer, OnePhrasing(), sequences, 1.0, seed=0):
         answers = supervised(row.labels)
-        trained += [renderer.tokenizer.decode(answers[i : i + 3]) for i in range(0, len(answers), 3)]
+        trained += [decoded(renderer, answers[i : i + 3]) for i in range(0, len(answers), 3)]
         assert row.labels[-len(answers) :] == answers == row.input_ids[-len(answers) :]
         # what stands before each answer is the prompt that evaluation gives for that history
-        shown = renderer.tokenizer.decode(row.input_ids).split("\n", 1)[1]
+        shown = decoded(renderer, row.input_ids).split("\n", 1)[1]
         items = [texts.index(f"<a{part}") for part in shown.split("<a")[1:]]
         for count in range(len(items) - len(answers) // 3, len(items)):
             (prompt,) = renderer.recommendation_prompts([items[:count]])
@@ -66,7 +72,7 @@ def test_long_sequences_keep_half_a_history_before_each_target(make_renderer) ->
     renderer: Renderer = make_renderer(max_history=6)
     sequences = make_sequences([list(range(30))])
     for row in all_target_rows(renderer, OnePhrasing(), sequences, 1.0, seed=0):
-        items = renderer.tokenizer.decode(row.input_ids).count("<a_")
+        items = decoded(renderer, row.input_ids).count("<a_")
         targets = len(supervised(row.labels)) // 3
         assert items <= 7
         assert items - targets >= 3 or targets == items - 1

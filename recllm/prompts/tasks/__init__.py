@@ -1,11 +1,11 @@
 """Tasks: each turns a history and a target into an instruction, an input and an answer."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from recllm.catalog.histories import History
 from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
 from recllm.config.registry import Plugin
@@ -36,7 +36,7 @@ class Task(Plugin):
     phrasings: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def input(self, catalog: CatalogText, history: Sequence[int]) -> str:
+    def input(self, catalog: CatalogText, history: History) -> str:
         """What the prompt shows of a history (dense indices, oldest first). Never the target."""
 
     @abstractmethod

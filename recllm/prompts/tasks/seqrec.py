@@ -1,8 +1,8 @@
 """Sequential recommendation: the SIDs of a history, continued with the next item's SID."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
+from recllm.catalog.histories import History
 from recllm.prompts.tasks import CatalogText, Task
 
 
@@ -15,7 +15,7 @@ class SequentialRecommendation(Task):
         "Name the item this person picks next:",
     )
 
-    def input(self, catalog: CatalogText, history: Sequence[int]) -> str:
+    def input(self, catalog: CatalogText, history: History) -> str:
         """SIDs side by side: a longer history starts with the text of a shorter one."""
         return "".join(catalog.sid_texts[item] for item in history)
 
