@@ -171,6 +171,15 @@ class Recipe(Section):
     sft: SftSection
     eval: EvalSection
 
+    @model_validator(mode="after")
+    def _scores_are_trained(self) -> "Recipe":
+        if self.sft.loss == "level" and self.eval.scoring == "vocab":
+            raise ValueError(
+                "sft.loss: level trains no score over the whole vocabulary; "
+                "set eval.scoring: level, or sft.loss: vocab"
+            )
+        return self
+
 
 def section_types() -> dict[str, type[Section]]:
     """The sections of a recipe by name."""

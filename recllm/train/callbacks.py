@@ -42,13 +42,14 @@ class EpochLines(TrainerCallback):
         del control
         metrics: dict[str, float] = given["metrics"]
         losses = [row["loss"] for row in state.log_history if "loss" in row]
-        figures = [f"loss {losses[-1]:.3f}"] if losses else []
-        figures += [f"{name.removeprefix('eval_')} {value:.4f}" for name, value in metrics.items()]
+        loss = f"training loss {losses[-1]:.3f}, " if losses else ""
+        figures = [f"{name.removeprefix('eval_')} {value:.4f}" for name, value in metrics.items()]
         log.info(
-            "sft: epoch %.3g of %g, step %s of %s: validation %s",
+            "sft: epoch %.3g of %g, step %s of %s: %svalidation %s",
             state.epoch or 0.0,
             args.num_train_epochs,
             f"{state.global_step:,}",
             f"{state.max_steps:,}",
+            loss,
             ", ".join(figures),
         )

@@ -68,6 +68,12 @@ def test_model_takes_a_name_or_sizes_but_not_both(tmp_path: Path) -> None:
     assert found == ["model: give exactly one of 'name' and 'from_scratch'"]
 
 
+def test_scores_that_the_loss_does_not_train_are_refused(tmp_path: Path) -> None:
+    (found,) = mistakes(tmp_path, MINIMAL + "sft: {loss: level}\n")
+    assert found.startswith("sft.loss: level trains no score over the whole vocabulary")
+    load_recipe(write(tmp_path, MINIMAL + "sft: {loss: level}\neval: {scoring: level}\n"))
+
+
 def test_a_missing_section_is_named(tmp_path: Path) -> None:
     found = mistakes(tmp_path, "output_dir: x\n")
     assert found == ["model: give exactly one of 'name' and 'from_scratch'"]
