@@ -98,8 +98,8 @@ def _construct(
             loc = ".".join(str(part) for part in detail["loc"])
             if loc in skip or (detail["loc"] and values.get(str(detail["loc"][0]), 0) is None):
                 continue  # the section itself was found wrong and has been reported
-            where = ".".join(part for part in (path, loc) if part)
-            errors.append(f"{where}: {_explain(detail, model)}" if where else _explain(detail, model))
+            where = [".".join(part for part in (path, loc) if part)]
+            errors.append(": ".join([*filter(None, where), _explain(detail, model)]))
         return None
 
 

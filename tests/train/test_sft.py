@@ -36,6 +36,11 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "run" / "model" / "model.safetensors")
 
 
+def evaluations(folder: Path) -> list[float | None]:
+    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line).get("eval_ndcg@10") for line in lines]
+
+
 def test_the_best_checkpoint_is_kept_and_training_stops_early(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,9 +87,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     assert "going on from checkpoint-" in err
     first, second = weights(whole), weights(killed)
     assert all(torch.equal(first[name], second[name]) for name in first)
-    logs = [(folder / "run" / "metrics.jsonl").read_text().splitlines() for folder in (whole, killed)]
-    evaluations = [[json.loads(line).get("eval_ndcg@10") for line in log] for log in logs]
-    assert evaluations[0] == evaluations[1]
+    assert evaluations(whole) == evaluations(killed)
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "llama"])
