@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from recllm.config.plugins import TASKS
 from recllm.config.schema import ModelSection
 from recllm.errors import UserError
 from recllm.prompts.leaks import check_leaks
-from recllm.prompts.template import Template
+from recllm.prompts.template import ALL_TARGETS_TEMPLATE, Template
 
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "valid", "test")
 ROWS_A_WRITE = 20_000
@@ -53,6 +54,12 @@ class Prompts(Stage):
             "targets": self.recipe.sft.targets,
         }
 
+    def check(self) -> None:
+        """Refuse a template that does not fit the targets."""
+        template = Template.load(self.recipe.prompts.template)
+        if self.recipe.sft.targets == "all" and not template.ends_with_input:
+            raise UserError(ALL_TARGETS_TEMPLATE)
+
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Render the training rows of every task; see the base class."""
         from recllm.models.tokenizers import add_sid_tokens, load_tokenizer
@@ -62,6 +69,8 @@ class Prompts(Stage):
         sequences = Sequences.read(inputs["split"])
         splits = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLIT_NAMES}
         counts = check_leaks(sequences, splits)
+        if self.recipe.sft.targets == "all":
+            _check_all_are_targets(sequences, splits["train"])
         items = Items.read(inputs["filter"] / "items.parquet")
         sids = SidIndex.read(inputs["sid"] / "sids.parquet")
         tokenizer = load_tokenizer(self.recipe.model, items.texts())
@@ -99,7 +108,23 @@ def tokenizer_identity(model: ModelSection) -> Any:
     folder = Path(model.name)
     if not folder.is_dir():
         return model.name
-    return {path.name: hash_file(path) for path in sorted(folder.glob("*token*"))}
+    weights = {".safetensors", ".bin", ".pt", ".pth", ".gguf"}
+    files = (p for p in sorted(folder.iterdir()) if p.is_file() and p.suffix not in weights)
+    return {path.name: hash_file(path) for path in files}
+
+
+def _check_all_are_targets(sequences: Sequences, train: SplitRows) -> None:
+    """Refuse `targets: all` where it would train other targets than the split's.
+
+    Raises:
+        UserError: the split comes with histories of its own, whose items are no targets.
+    """
+    in_sequences = int(np.maximum(sequences.train_ends - 1, 0).sum())
+    if in_sequences != len(train):
+        raise UserError(
+            f"sft.targets: all would train {in_sequences:,} targets, but the split has "
+            f"{len(train):,}: its histories are ready-made; use sft.targets: last"
+        )
 
 
 def _write(rows: Iterator[Any], path: Path) -> dict[str, int]:

@@ -1,11 +1,13 @@
 """Several checkpoints on the same rows, in one table."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from recllm.artifacts.atomic import write_text
 from recllm.artifacts.cache import Artifact
+from recllm.artifacts.publish import publish
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.eval.evaluation import evaluate
@@ -15,7 +17,7 @@ COLUMNS = ("hit@10", "ndcg@10")
 
 
 def evaluate_checkpoints(
-    recipe: Recipe, artifacts: Mapping[str, Artifact], checkpoints: list[str]
+    recipe: Recipe, artifacts: Mapping[str, Artifact], checkpoints: Mapping[str, Path]
 ) -> str:
     """Evaluate each checkpoint on the test split; a table of them and of the baselines.
 
@@ -23,24 +25,32 @@ def evaluate_checkpoints(
 
     Args:
         artifacts: those of the stages filter, split and baselines.
+        checkpoints: the folder of each, by the name that the table shows.
 
     Raises:
-        UserError: a checkpoint does not exist or does not fit the recipe.
+        UserError: a checkpoint does not fit the recipe.
     """
-    folders = [_folder(name) for name in checkpoints]
     inputs = {name: artifact.path for name, artifact in artifacts.items()}
     results: dict[str, Scores] = {}
-    for number, folder in enumerate(folders):
-        out = recipe.output_dir / "eval" / "checkpoints" / str(number)
-        out.mkdir(parents=True, exist_ok=True)
-        scores = evaluate(recipe, folder, inputs, out)
-        write_text(out / "metrics.json", json.dumps(scores, indent=2, allow_nan=False))
-        write_text(out / "checkpoint.txt", f"{checkpoints[number]}\n")
-        results[checkpoints[number]] = scores
+    shown = recipe.output_dir / "eval" / "checkpoints"
+    with tempfile.TemporaryDirectory() as temporary:
+        for number, (name, folder) in enumerate(checkpoints.items()):
+            out = Path(temporary) / str(number)
+            out.mkdir()
+            results[name] = evaluate(recipe, folder, inputs, out)
+            stated = {"checkpoint": name, **results[name]}
+            (out / "metrics.json").write_text(json.dumps(stated, indent=2, allow_nan=False))
+        shutil.rmtree(shown, ignore_errors=True)
+        publish(Path(temporary), shown)
     return _table(results)
 
 
-def _folder(name: str) -> Path:
+def find_checkpoint(name: str) -> Path:
+    """The checkpoint in a folder: the folder itself, or `model` in the folder of a run.
+
+    Raises:
+        UserError: there is no such folder.
+    """
     folder = Path(name)
     if not folder.is_dir():
         raise UserError(f"--checkpoint {name}: expected the folder of a checkpoint; there is none")

@@ -81,15 +81,17 @@ def check_catalogue(items: Items, sids: SidIndex, checkpoint: Path) -> None:
 def count_invalid(
     ranking: Ranking, excluded: list[NDArray[np.int32]] | None, items: int
 ) -> NDArray[np.int64]:
-    """(rows,) how many recommendations are no item, stand twice in a row, or were excluded.
+    """(rows,) how many recommendations stand twice in a row, or were excluded.
 
     Zero by construction of the search; counted all the same.
+
+    Raises:
+        RuntimeError: the engine returned an item that the catalogue does not have.
     """
-    present = ranking.items >= 0
-    outside = (ranking.items >= items).sum(axis=1)
-    ordered = np.sort(np.where(present, ranking.items, -1), axis=1)
-    twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).sum(axis=1)
-    wrong = outside + twice
+    if ranking.items.max(initial=-1) >= items:
+        raise RuntimeError(f"the engine recommended item {ranking.items.max()} of {items}")
+    ordered = np.sort(ranking.items, axis=1)
+    wrong = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).sum(axis=1)
     if excluded is not None:
         wrong = wrong + np.array(
             [

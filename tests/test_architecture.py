@@ -74,6 +74,6 @@ def test_files_stay_small() -> None:
     long = [
         f"{path.relative_to(ROOT)}: {lines}"
         for path in modules().values()
-        if (lines := len(path.read_text().splitlines())) > 400
+        if (lines := len(path.read_text().splitlines())) > 300
     ]
     assert not long, f"split these files: {long}"

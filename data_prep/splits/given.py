@@ -39,16 +39,19 @@ class Given(Split):
             placed = number_groups(log, "sequence" if "sequence" in log.columns else "user_id")
             held_out = placed.split.isin(SPLITS[1:])
             trained = placed.split == "train"
-            first_other = placed.end.min(where=~trained.fill_null(False))
+            first_test = placed.end.min(where=(placed.split == "test").fill_null(False))
             by_sequence = ibis.window(group_by=placed.sequence)
+            first_other = placed.end.min(where=~trained.fill_null(False))
             train_end = first_other.over(by_sequence).fill_null(placed.length)
             history = placed.history if "history" in placed.columns else placed.end
             positions = placed.mutate(
                 start=placed.end - history,
                 train_end=train_end,
+                test_start=first_test.over(by_sequence),
                 target_of=ibis.ifelse(history > 0, placed.split, None),
             )
-            early = trained & (positions.end >= positions.train_end)
+            tested = (positions.split == "valid") & (positions.end > positions.test_start)
+            early = (trained & (positions.end >= positions.train_end)) | tested
             sums = {
                 "history_only": positions.split.isnull().sum(),
                 "no_history": (held_out & (positions.end == 0)).sum(),
@@ -68,6 +71,7 @@ def _refuse(unknown: int, early: int) -> None:
         )
     if early:
         raise UserError(
-            f"in {early} sequences a training interaction comes after one that is not; "
-            "a model would be trained on what it is tested on: mend the labels"
+            f"in {early} sequences a training interaction comes after one that is not, or a "
+            "validation interaction after a test one; a model would be trained or chosen on what "
+            "it is tested on: mend the labels"
         )

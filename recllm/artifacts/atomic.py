@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: Files of this size and above are linked.
+LINKED_BYTES = 1 << 20
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -30,13 +33,22 @@ def write_text(path: Path, text: str) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put the file `source` at `target` as well: a hard link where possible, else a copy."""
-    with replacing(target) as temporary:
-        temporary.unlink()
+    """Put the file `source` at `target` as well.
+
+    A copy, that may be edited without harm to the source; of a large file (weights, which nobody
+    edits) a hard link where possible.
+    """
+    if source.stat().st_size >= LINKED_BYTES:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        linked = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
+            os.link(source, linked)
+            linked.replace(target)
+            return
+        except OSError:  # another file system, or one without links
+            linked.unlink(missing_ok=True)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _umask() -> int:

@@ -104,7 +104,12 @@ class Cache:
             if partial.exists() and not stage.resumable:
                 shutil.rmtree(partial)
             partial.mkdir(exist_ok=True)
-            manifest = self._run(stage, key, parents, partial)
+            try:
+                manifest = self._run(stage, key, parents, partial)
+            except BaseException:
+                if not stage.resumable:
+                    shutil.rmtree(partial, ignore_errors=True)
+                raise
             partial.rename(final)
             self._verified[final] = manifest
             return Artifact(final, manifest)

@@ -34,6 +34,13 @@ class Stage(ABC):
     def settings(self) -> dict[str, Any]:
         """All of the recipe that the output depends on, and nothing else, as JSON values."""
 
+    def check(self) -> None:  # noqa: B027 (most stages have nothing to refuse)
+        """Refuse settings that cannot work, before any stage runs.
+
+        Raises:
+            UserError: they cannot.
+        """
+
     @abstractmethod
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Write the artifact's files into the folder `out`.

@@ -30,6 +30,10 @@ STAGES: dict[str, str] = {
 }
 
 
+#: A run up to one of these leaves its recipe in the run's folder; earlier ones only prepare data.
+PUBLISHERS = ("sft", "eval", "report")
+
+
 @dataclass(frozen=True)
 class PlannedStage:
     """What a run would do with a stage: `reason` says why it would run, None that it would not."""
@@ -60,12 +64,12 @@ def build_stages(recipe: Recipe, until: str | None = None) -> list[Stage]:
 def plan(recipe: Recipe, until: str | None = None) -> list[PlannedStage]:
     """What `run` would do, without doing it."""
     cache = Cache(recipe.cache_dir)
-    keys: dict[str, str] = {}
     planned: list[PlannedStage] = []
     will_run: set[str] = set()
-    for stage in build_stages(recipe, until):
-        key = stage_key(stage, {name: keys[name] for name in stage.parents})
-        keys[stage.name] = key
+    stages = build_stages(recipe, until)
+    keys = stage_keys(stages)
+    for stage in stages:
+        key = keys[stage.name]
         reason = cache.why_absent(stage.name, key)
         rerun = [name for name in stage.parents if name in will_run]
         if reason and rerun:
@@ -74,6 +78,14 @@ def plan(recipe: Recipe, until: str | None = None) -> list[PlannedStage]:
             will_run.add(stage.name)
         planned.append(PlannedStage(stage.name, key, reason))
     return planned
+
+
+def stage_keys(stages: list[Stage]) -> dict[str, str]:
+    """The key of each stage's artifact, built or not; parents come before children."""
+    keys: dict[str, str] = {}
+    for stage in stages:
+        keys[stage.name] = stage_key(stage, {name: keys[name] for name in stage.parents})
+    return keys
 
 
 def run(
@@ -88,12 +100,16 @@ def run(
     """
     stages = build_stages(recipe, until)
     cache = Cache(recipe.cache_dir)
-    write_text(recipe.output_dir / "resolved.yaml", to_yaml(recipe))
+    keys = stage_keys(stages)
+    for stage in stages:
+        if cache.why_absent(stage.name, keys[stage.name]):
+            stage.check()
+    if until in (None, *PUBLISHERS):
+        write_text(recipe.output_dir / "resolved.yaml", to_yaml(recipe))
     artifacts: dict[str, Artifact] = {}
     for stage in stages:
         parents = {name: artifacts[name] for name in stage.parents}
-        key = stage_key(stage, {name: a.manifest.key for name, a in parents.items()})
-        known = cache.find(stage.name, key)
+        known = cache.find(stage.name, keys[stage.name])
         if known is None:
             log.info("%s …", stage.name)
         artifact = known or cache.build(stage, parents)

@@ -45,9 +45,10 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         UserError: the file, a recipe that it extends, an override or a value is wrong.
     """
     raw = read_recipe(find_recipe(name))
+    over: dict[str, Any] = {}
     for override in overrides:
-        raw = _merge(raw, _parse_override(override))
-    return validate(raw)
+        over = _merge_plainly(over, _parse_override(override))
+    return validate(_merge(raw, over))
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -128,18 +129,28 @@ def _parse_override(text: str) -> dict[str, Any]:
     return parsed
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-    """`over` laid on `base`, mappings merged key by key.
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on the recipe `base`.
 
     A section that chooses another plugin than its base loses the options of the base's plugin,
     and `model.name` and `model.from_scratch` replace each other.
     """
+    kept = {
+        key: _without_stale(key, old, over[key])
+        if isinstance(old, dict) and isinstance(over.get(key), dict)
+        else old
+        for key, old in base.items()
+    }
+    return _merge_plainly(kept, over)
+
+
+def _merge_plainly(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, mappings merged key by key."""
     merged = dict(base)
     for key, value in over.items():
         old = base.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            kept = _without_stale(key, old, value) if depth == 0 else old
-            merged[key] = _merge(kept, value, depth + 1)
+            merged[key] = _merge_plainly(old, value)
         else:
             merged[key] = value
     return merged

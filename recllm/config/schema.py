@@ -4,13 +4,18 @@ A section that chooses a plugin by name (`data.source: files`) takes that plugin
 its own keys; validated, the field holds the plugin itself. `recllm.config.validation` does this.
 """
 
+import math
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from recllm.config import plugins
 from recllm.config.registry import Registry, unknown_name
+
+#: user/name, or one of the Hub's old names without a user.
+HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
 Scoring = Literal["vocab", "level", "trie"]
 
@@ -105,6 +110,13 @@ class ModelSection(Section):
     )
     trust_remote_code: bool = False
 
+    @field_validator("name")
+    @classmethod
+    def _name_can_be_found(cls, name: str | None) -> str | None:
+        if name is not None and not Path(name).is_dir() and not HUB_ID.match(name):
+            raise ValueError(f"expected a Hub id or a folder that exists, found {name!r}")
+        return name
+
     @model_validator(mode="after")
     def _one_backbone(self) -> "ModelSection":
         if (self.name is None) == (self.from_scratch is None):
@@ -129,7 +141,7 @@ class SftSection(Section):
         for task, weight in self.tasks.items():
             if task.replace("_", "-") not in plugins.TASKS.names():
                 raise ValueError(unknown_name("task", task, plugins.TASKS.names()))
-            if weight <= 0:
+            if not 0 < weight < math.inf:
                 raise ValueError(f"the weight of task {task!r} must be above 0, found {weight}")
         return self
 

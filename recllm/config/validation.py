@@ -11,6 +11,22 @@ from recllm.config.schema import Recipe, Section, section_types
 from recllm.config.trainer_fields import trainer_fields
 from recllm.errors import UserError
 
+#: Fields of TRL's configurations that recllm sets, and why a recipe cannot.
+OWNED = {
+    "output_dir": "recllm keeps checkpoints beside the artifact; set output_dir of the recipe",
+    "seed": "set seed of the recipe",
+    "metric_for_best_model": "the best checkpoint is that with the highest validation ndcg@10",
+    "greater_is_better": "the best checkpoint is that with the highest validation ndcg@10",
+    "load_best_model_at_end": "recllm always ends with the best checkpoint",
+    "resume_from_checkpoint": "recllm resumes by itself; run the same command again",
+    "completion_only_loss": "the training rows carry their own labels: loss on answers alone",
+    "assistant_only_loss": "the training rows carry their own labels: loss on answers alone",
+    "dataset_kwargs": "the training rows are prepared already",
+    "max_length": "set prompts.max_history",
+    "packing": "not supported: training rows are batched by length",
+    "push_to_hub": "training pushes nothing",
+}
+
 
 def validate(raw: dict[str, Any]) -> Recipe:
     """Turn the keys of a recipe into a Recipe.
@@ -24,10 +40,11 @@ def validate(raw: dict[str, Any]) -> Recipe:
         given = raw.get(name, {})
         if given is None or isinstance(given, dict):
             values[name] = _validate_section(section, given or {}, name, errors)
-    required_missing = {name for name, value in values.items() if value is None and name in raw}
-    recipe = _construct(Recipe, values, "", errors, skip=required_missing)
-    if recipe is not None:
-        errors += _trainer_errors(recipe.sft.trainer, "sft.trainer")
+    failed = {name for name in section_types() if values.get(name, "") is None}
+    recipe = _construct(Recipe, values, "", errors, skip=failed)
+    sft = raw.get("sft")
+    if isinstance(sft, dict) and isinstance(sft.get("trainer"), dict):
+        errors += _trainer_errors(sft["trainer"], "sft.trainer")
     if recipe is None or errors:
         count = f"{len(errors)} mistake{'s' if len(errors) > 1 else ''}"
         raise UserError(f"the recipe has {count}:\n" + "\n".join(f"  {e}" for e in errors))
@@ -96,7 +113,7 @@ def _construct(
     except ValidationError as error:
         for detail in error.errors():
             loc = ".".join(str(part) for part in detail["loc"])
-            if loc in skip or (detail["loc"] and values.get(str(detail["loc"][0]), 0) is None):
+            if loc in skip:
                 continue  # the section itself was found wrong and has been reported
             where = [".".join(part for part in (path, loc) if part)]
             errors.append(": ".join([*filter(None, where), _explain(detail, model)]))
@@ -135,7 +152,8 @@ def _suggest(key: str, known: Iterable[str]) -> str:
 def _trainer_errors(trainer: dict[str, Any], path: str) -> list[str]:
     """Keys of a trainer block that TRL's own configuration does not have."""
     known = trainer_fields("sft") if trainer else frozenset()
-    return [
+    owned = [f"{path}.{key}: {OWNED[key]}" for key in trainer if key in OWNED]
+    return owned + [
         f"{path}.{key}: TRL's SFTConfig has no such field"
         + (f"; did you mean {close!r}?" if (close := nearest(key, known)) else "")
         for key in trainer

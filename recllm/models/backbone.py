@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 from recllm.config.schema import FromScratchSection, ModelSection
 from recllm.errors import UserError
 from recllm.models.dropout import add_dropout
-from recllm.models.tokenizers import cannot_load
+from recllm.models.tokenizers import cannot_load, load_tokenizer
 from recllm.models.vocabulary import extend_vocabulary
 
 MAX_POSITIONS = 4096
@@ -57,7 +57,8 @@ def load_backbone(
         )
     except (OSError, ValueError) as error:
         raise UserError(cannot_load("model", section.name, error)) from None
-    extend_vocabulary(model, len(tokenizer), seed)
+    known = len(load_tokenizer(section, []))
+    extend_vocabulary(model, known, len(tokenizer), seed)
     return model
 
 

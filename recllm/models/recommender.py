@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from recllm.catalog.histories import History
@@ -31,11 +33,16 @@ class Recommender:
     """Ranks the catalogue for histories.
 
     Saved, it is one folder: a Hugging Face checkpoint with `sids.parquet`, `items.parquet` and
-    `recllm.json` (the template and the history's length) beside it.
+    `recllm.json` (the template, the history's length, how to rank) beside it.
+
+    Attributes:
+        scoring, exclude_history: how its checkpoint was chosen, and so how it ranks unless told.
     """
 
     model: PreTrainedModel
     renderer: Renderer
+    scoring: Scoring
+    exclude_history: bool
 
     @property
     def items(self) -> Items:
@@ -57,8 +64,8 @@ class Recommender:
         histories: Sequence[History],
         *,
         beams: int,
-        scoring: Scoring = "vocab",
-        exclude_history: bool = False,
+        scoring: Scoring | None = None,
+        exclude_history: bool | None = None,
         batch_tokens: int = 16384,
         progress: Callable[[int], None] | None = None,
     ) -> Ranking:
@@ -68,24 +75,29 @@ class Recommender:
             exclude_history: never return an item of the history, shown in the prompt or not.
         """
         decoder = TreeDecoder(
-            self.model, self.trie, beams=beams, scoring=scoring, batch_tokens=batch_tokens
+            self.model,
+            self.trie,
+            beams=beams,
+            scoring=scoring or self.scoring,
+            batch_tokens=batch_tokens,
         )
         prompts = self.renderer.recommendation_prompts(histories)
-        excluded = histories if exclude_history else None
+        exclude = self.exclude_history if exclude_history is None else exclude_history
+        excluded = histories if exclude else None
         return decoder.decode(prompts, exclude=excluded, progress=progress)
 
     def save(self, folder: Path) -> None:
         """Write the whole recommender into `folder`."""
         self.model.save_pretrained(folder)
         self.renderer.tokenizer.save_pretrained(folder)
-        import pyarrow.parquet as pq
-
         pq.write_table(self.items.table, folder / "items.parquet")
         self.sids.write(folder / "sids.parquet")
         description = {
             "format": FORMAT,
             "template": json.loads(self.renderer.template.to_json()),
             "max_history": self.renderer.max_history,
+            "scoring": self.scoring,
+            "exclude_history": self.exclude_history,
         }
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, ensure_ascii=False))
 
@@ -103,12 +115,16 @@ class Recommender:
             )
         try:
             description = json.loads((folder / DESCRIPTION).read_text())
+            if description["format"] != FORMAT:
+                raise ValueError(f"its format is {description['format']}, not {FORMAT}")
             template = Template(**description["template"])
+            max_history, scoring = description["max_history"], description["scoring"]
+            exclude_history = description["exclude_history"]
             items = Items.read(folder / "items.parquet")
             tokenizer = AutoTokenizer.from_pretrained(folder)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"{folder}: the checkpoint cannot be read: {error}") from None
         catalog = CatalogText(items, SidIndex.read(folder / "sids.parquet"))
-        renderer = Renderer(template, catalog, tokenizer, description["max_history"])
-        return cls(on_device(model), renderer)
+        renderer = Renderer(template, catalog, tokenizer, max_history)
+        return cls(on_device(model), renderer, scoring, exclude_history)

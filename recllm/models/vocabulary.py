@@ -12,24 +12,29 @@ SPREAD = 0.1
 SAMPLE = 4096
 
 
-def extend_vocabulary(model: PreTrainedModel, size: int, seed: int) -> None:
-    """Make room for `size` tokens; rows that exist stay as they are.
+def extend_vocabulary(model: PreTrainedModel, known: int, size: int, seed: int) -> None:
+    """Give the tokens from `known` to `size` rows of their own; rows below stay as they are.
 
     New rows are drawn from a normal distribution with the old rows' mean and a scaled-down
     version of their covariance (Hewitt, "Initializing New Word Embeddings", 2021). Checkpoints
-    often have more rows than their tokenizer has tokens; such rows are never cut.
+    often have more rows than their tokenizer has tokens: new tokens take those first, and they
+    are drawn too, for they were never trained. Rows are never cut.
+
+    Args:
+        known: how many tokens the tokenizer had before it was extended.
+        size: how many it has now.
     """
-    old = int(_weight(model.get_input_embeddings()).shape[0])
-    if size <= old:
+    if size <= known:
         return
-    model.resize_token_embeddings(size, mean_resizing=False)
+    if size > _weight(model.get_input_embeddings()).shape[0]:
+        model.resize_token_embeddings(size, mean_resizing=False)
     generator = torch.Generator().manual_seed(seed)
     tables = [_weight(model.get_input_embeddings())]
     head = model.get_output_embeddings()
     if head is not None and _weight(head) is not tables[0]:
         tables.append(_weight(head))
     for table in tables:
-        _draw_rows(table, old, generator)
+        _draw_rows(table, known, size, generator)
 
 
 def _weight(module: Any) -> torch.Tensor:
@@ -37,11 +42,11 @@ def _weight(module: Any) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _draw_rows(table: torch.Tensor, old: int, generator: torch.Generator) -> None:
-    sample = torch.randperm(old, generator=generator)[:SAMPLE].to(table.device)
-    known = table[sample].float()
-    mean = known.mean(dim=0)
+def _draw_rows(table: torch.Tensor, known: int, size: int, generator: torch.Generator) -> None:
+    sample = torch.randperm(known, generator=generator)[:SAMPLE].to(table.device)
+    rows = table[sample].float()
+    mean = rows.mean(dim=0)
     # A random combination of the centred rows has their covariance; no factorisation needed.
-    weights = torch.randn(table.shape[0] - old, len(known), generator=generator).to(table.device)
-    drawn = mean + SPREAD * (weights @ (known - mean)) / len(known) ** 0.5
-    table[old:] = drawn.to(table.dtype)
+    weights = torch.randn(size - known, len(rows), generator=generator).to(table.device)
+    drawn = mean + SPREAD * (weights @ (rows - mean)) / len(rows) ** 0.5
+    table[known:size] = drawn.to(table.dtype)

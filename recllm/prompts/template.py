@@ -14,7 +14,10 @@ import yaml
 from recllm.config.registry import unknown_name
 from recllm.errors import UserError
 
-PLACEHOLDERS = ("{instruction}", "{input}")
+ALL_TARGETS_TEMPLATE = (
+    "sft.targets: all needs a template whose prompt ends with {input}, so that an answer follows "
+    "the history at once; use prompts.template: plain or sft.targets: last"
+)
 
 
 @dataclass(frozen=True)

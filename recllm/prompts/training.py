@@ -9,6 +9,7 @@ from recllm.catalog.histories import History, Sequences, SplitRows
 from recllm.errors import UserError
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import Task
+from recllm.prompts.template import ALL_TARGETS_TEMPLATE
 
 IGNORED = -100
 BATCH = 4096
@@ -81,10 +82,7 @@ def all_target_rows(
         UserError: the template or task does not make a longer prompt continue a shorter one.
     """
     if not renderer.template.ends_with_input:
-        raise UserError(
-            "sft.targets: all needs a template whose prompt ends with {input}, so that an answer "
-            "follows the history at once; use prompts.template: plain or sft.targets: last"
-        )
+        raise UserError(ALL_TARGETS_TEMPLATE)
     rng = np.random.default_rng(seed)
     drafts = list(_windows(sequences, renderer.max_history, len(task.phrasings), rng))
     drafts = [drafts[i] for i in _take(len(drafts), weight, rng)]

@@ -1,6 +1,5 @@
 """The stage `sft`: supervised fine-tuning of the backbone on the training rows."""
 
-import logging
 import shutil
 import sys
 from collections.abc import Mapping
@@ -10,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from transformers import AutoTokenizer, EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
 from recllm.artifacts.manifest import hash_file
@@ -28,10 +26,9 @@ from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
 from recllm.train.callbacks import EpochLines, MetricsFile
 from recllm.train.data import read_training_rows
+from recllm.train.resume import train_or_resume
 from recllm.train.trainer import RecommenderTrainer
 from recllm.train.validation import Validation
-
-log = logging.getLogger(__name__)
 
 BEST = "eval_ndcg@10"
 
@@ -52,6 +49,13 @@ class Sft(Stage):
         model = recipe["model"] | {"files": _model_files(self.recipe.model.name)}
         return {"model": model, "sft": recipe["sft"], "validation": ranking}
 
+    def check(self) -> None:
+        """Refuse trainer settings that TRL does not take, and a base that the run would replace."""
+        self._arguments(self.recipe.output_dir)
+        name, target = self.recipe.model.name, self.recipe.output_dir / "model"
+        if name is not None and Path(name).resolve() == target.resolve():
+            raise UserError(f"model.name is {target}, where this run puts its own model; move one")
+
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Train, or go on training from the last checkpoint in `out`."""
         recommender = self._untrained(inputs)
@@ -61,10 +65,7 @@ class Sft(Stage):
             raise UserError("the split has no validation rows; the best checkpoint needs some")
         trainer = self._trainer(recommender, inputs["prompts"], valid, out)
         checkpoints = out / "checkpoints"
-        last = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
-        if last:
-            log.info("sft: going on from %s", Path(last).name)
-        trainer.train(resume_from_checkpoint=last)
+        train_or_resume(trainer, checkpoints, self.recipe.sft.patience)
         recommender.save(out / "model")
         shutil.rmtree(checkpoints, ignore_errors=True)
         state = trainer.state
@@ -83,7 +84,8 @@ class Sft(Stage):
         template = Template.load(self.recipe.prompts.template)
         renderer = Renderer(template, catalog, tokenizer, self.recipe.prompts.max_history)
         model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed)
-        return Recommender(on_device(model), renderer)
+        ranking = self.recipe.eval
+        return Recommender(on_device(model), renderer, ranking.scoring, ranking.exclude_history)
 
     def _trainer(
         self, recommender: Recommender, prompts: Path, valid: SplitRows, out: Path
@@ -123,6 +125,7 @@ class Sft(Stage):
             "load_best_model_at_end": True,
             "metric_for_best_model": BEST,
             "greater_is_better": True,
+            "restore_callback_states_from_checkpoint": True,
             "logging_steps": 20,
             "max_length": None,
             "dataset_kwargs": {"skip_prepare_dataset": True},

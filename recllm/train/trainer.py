@@ -8,6 +8,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from trl import SFTTrainer
 
+from recllm.errors import UserError
+
 
 class RecommenderTrainer(SFTTrainer):
     """Measures ranking metrics instead of a loss on the validation rows.
@@ -28,6 +30,8 @@ class RecommenderTrainer(SFTTrainer):
         super().__init__(*args, **kwargs)
         self.measure = measure
         self.level_loss = None if level_tokens is None else LevelLoss(level_tokens)
+        if self.level_loss is not None and self.accelerator.num_processes > 1:
+            raise UserError("sft.loss: level runs in one process; set sft.loss: vocab for several")
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Rank the validation sample; metrics are logged as `eval_hit@10` and so on."""
@@ -48,7 +52,8 @@ class RecommenderTrainer(SFTTrainer):
         """TRL's own loss, or the mean of the level-normalised loss over the batch's targets."""
         if self.level_loss is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        total, count = self.level_loss(self.accelerator.unwrap_model(model), inputs)
+        with self.accelerator.autocast():
+            total, count = self.level_loss(self.accelerator.unwrap_model(model), inputs)
         loss = total / (count if num_items_in_batch is None else num_items_in_batch)
         return (loss, None) if return_outputs else loss
 

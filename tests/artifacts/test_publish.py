@@ -5,17 +5,20 @@ from pathlib import Path
 import pytest
 
 from recllm.artifacts import atomic
-from recllm.artifacts.publish import publish
+from recllm.artifacts.publish import MARKER, publish
+from recllm.errors import UserError
 
 
 def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
     source, target = tmp_path / "new", tmp_path / "run" / "model"
     (source / "deep").mkdir(parents=True)
-    (source / "deep" / "a").write_text("new")
-    target.mkdir(parents=True)
-    (target / "stale").write_text("old")
+    (source / "stale").write_text("old")
     publish(source, target)
-    assert [p.relative_to(target).as_posix() for p in target.rglob("*")] == ["deep", "deep/a"]
+    (source / "stale").unlink()
+    (source / "deep" / "a").write_text("new")
+    publish(source, target)
+    names = sorted(p.relative_to(target).as_posix() for p in target.rglob("*"))
+    assert names == [MARKER, "deep", "deep/a"]
     assert (target / "deep" / "a").read_text() == "new"
     assert [p.name for p in target.parent.iterdir()] == ["model"]
 
@@ -27,9 +30,29 @@ def test_where_links_cannot_be_made_files_are_copied(
         raise OSError("other file system")
 
     monkeypatch.setattr(atomic.os, "link", refuse)
+    monkeypatch.setattr(atomic, "LINKED_BYTES", 0)
     (tmp_path / "a").write_text("text")
     publish(tmp_path / "a", tmp_path / "out" / "b")
     assert (tmp_path / "out" / "b").read_text() == "text"
+
+
+def test_a_large_file_is_linked_and_a_small_one_can_be_edited(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"0" * atomic.LINKED_BYTES)
+    (tmp_path / "small").write_text("a")
+    for name in ("large", "small"):
+        publish(tmp_path / name, tmp_path / "out" / name)
+    assert (tmp_path / "large").samefile(tmp_path / "out" / "large")
+    (tmp_path / "out" / "small").write_text("edited")
+    assert (tmp_path / "small").read_text() == "a"
+
+
+def test_a_folder_that_was_not_published_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").write_text("data")
+    with pytest.raises(UserError, match="was not made by recllm"):
+        publish(tmp_path / "source", tmp_path / "mine")
+    assert (tmp_path / "mine" / "precious").read_text() == "data"
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

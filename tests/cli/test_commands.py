@@ -95,7 +95,11 @@ def cut_gzip(folder: Path) -> None:
         (break_nothing, ["data.k_core=50"], "k-core 50 removes all of the 64 interactions"),
         (break_nothing, ["data.min_rating=3"], "the log has no ratings"),
         (break_nothing, ["model.name=/no/such/model"], "model.name"),
-        (break_nothing, ["sid.levels=1", "sid.codes=4", "sid.health.max_collision_rate=1"], "4"),
+        (
+            break_nothing,
+            ["sid.levels=1", "sid.codes=4", "sid.health.max_collision_rate=1"],
+            "found 4 SIDs (1 levels of 4 codes) for 8 items",
+        ),
         (break_nothing, ["data.columns={{user: person}}"], "person"),
         (break_nothing, ["--until", "nowhere"], "unknown stage 'nowhere'"),
         (break_nothing, ["data.kcore=3", "sid.lvels=2", "eval.beam=1"], "3 mistakes"),
@@ -114,6 +118,8 @@ def test_a_mistake_is_one_clear_message_and_exit_2(
     assert "Traceback" not in outcome.err
     finished = list((tmp_path / "cache").glob("*/*/manifest.json"))
     assert not any(path.parent.parent.name == "prompts" for path in finished)
+    assert not list((tmp_path / "cache").glob("*/*.partial"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_recipe_that_is_not_there() -> None:
@@ -135,5 +141,5 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 
 def test_an_option_that_is_not_there() -> None:
-    assert recllm("run", "demo", "--dry").code in (0, 2)
+    assert recllm("run", "demo", "--dri").code == 2
     assert recllm("rnu", "demo").code == 2

@@ -34,8 +34,9 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
 
 def test_three_mistakes_give_three_lines_with_paths_and_suggestions(tmp_path: Path) -> None:
     text = MINIMAL + "data: {k_cor: 5}\nsid: {levels: three}\neval: {scoring: vocabulary}\n"
-    found = mistakes(tmp_path, text)
-    assert len(found) == 3
+    found = mistakes(tmp_path, text + "sft: {trainer: {lerning_rate: 1}}\n")
+    assert len(found) == 4
+    assert any(line.startswith("sft.trainer.lerning_rate") for line in found)
     assert "data.k_cor: unknown key; did you mean 'k_core'?" in found
     assert any(line.startswith("sid.levels: expected") and "'three'" in line for line in found)
     assert any(line.startswith("eval.scoring: expected") and "'level'" in line for line in found)
@@ -53,6 +54,10 @@ def test_three_mistakes_give_three_lines_with_paths_and_suggestions(tmp_path: Pa
         ("eval: [1]\n", "eval: expected"),
         ("sft: {tasks: {seqrek: 1}}\n", "sft: unknown task 'seqrek'; did you mean 'seqrec'?"),
         ("sft: {tasks: {seqrec: -1}}\n", "sft: the weight of task 'seqrec' must be above 0"),
+        ("seed: null\n", "seed: expected a valid integer, found None"),
+        ("sid: {levels: null}\n", "sid.levels: expected a valid integer, found None"),
+        ("sft: {tasks: {seqrec: .nan}}\n", "sft: the weight of task 'seqrec' must be above 0"),
+        ("sft: {trainer: {packing: true}}\n", "sft.trainer.packing: not supported"),
         ("seed: -1\n", "seed: expected greater than or equal to 0, found -1"),
         ("sft: {trainer: {learning_rat: 1}}\n", "sft.trainer.learning_rat: TRL's SFTConfig has no"),
     ],
@@ -109,6 +114,13 @@ def test_choosing_another_plugin_drops_the_options_of_the_old_one(tmp_path: Path
 def test_a_pretrained_model_replaces_the_one_from_scratch(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, MINIMAL), ["model.name=some/model"])
     assert recipe.model.from_scratch is None
+
+
+def test_the_order_of_overrides_does_not_matter(tmp_path: Path) -> None:
+    overrides = ["data.items=i.csv", "data.path=l.csv", "data.source=files"]
+    recipe = write(tmp_path, MINIMAL)
+    assert load_recipe(recipe, overrides) == load_recipe(recipe, overrides[::-1])
+    assert load_recipe(recipe, overrides).data.source.items == Path("i.csv")
 
 
 def test_recipes_that_extend_each_other_in_a_circle(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def recommender() -> Recommender:
     add_sid_tokens(tokenizer, sids)
     model = load_backbone(SECTION, tokenizer, seed=0)
     renderer = Renderer(Template.load("plain"), CatalogText(items, sids), tokenizer, 4)
-    return Recommender(model, renderer)
+    return Recommender(model, renderer, scoring="level", exclude_history=False)
 
 
 def test_saved_and_loaded_it_ranks_the_same(recommender: Recommender, tmp_path: Path) -> None:
@@ -43,6 +43,7 @@ def test_saved_and_loaded_it_ranks_the_same(recommender: Recommender, tmp_path: 
     assert np.array_equal(before.items, after.items)
     assert np.array_equal(before.scores, after.scores)
     assert loaded.items.titles == recommender.items.titles
+    assert (loaded.scoring, loaded.exclude_history) == ("level", False)
 
 
 def test_the_history_can_be_excluded(recommender: Recommender) -> None:

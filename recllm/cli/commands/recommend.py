@@ -6,13 +6,20 @@ import click
 
 from recllm.errors import UserError
 
+#: As wide a search as evaluation's, even for a short list: a narrow one finds worse items.
+BEAMS = 50
+
 
 @click.command()
 @click.argument("run")
 @click.option("--history", required=True, metavar="ITEM_ID,…", help="Item ids, oldest first.")
 @click.option("-k", "count", default=10, show_default=True, type=click.IntRange(min=1))
-@click.option("--exclude-history", is_flag=True, help="Do not recommend items of the history.")
-def recommend(run: str, history: str, count: int, exclude_history: bool) -> None:
+@click.option(
+    "--exclude-history/--include-history",
+    default=None,
+    help="Whether items of the history may be recommended; by default as the run did it.",
+)
+def recommend(run: str, history: str, count: int, exclude_history: bool | None) -> None:
     """Print the top items for a history. RUN is a run's folder or a checkpoint's."""
     item_ids = [part.strip() for part in history.split(",") if part.strip()]
     if not item_ids:
@@ -23,7 +30,8 @@ def recommend(run: str, history: str, count: int, exclude_history: bool) -> None
     recommender = Recommender.load(folder)
     items = recommender.items
     indices = items.index_of(item_ids)
-    ranking = recommender.rank([indices], beams=max(count, 10), exclude_history=exclude_history)
+    beams = max(count, BEAMS)
+    ranking = recommender.rank([indices], beams=beams, exclude_history=exclude_history)
     click.echo("history")
     for item_id, item in zip(item_ids, indices, strict=True):
         click.echo(f"  {'':>8}  {item_id:<14} {items.titles[item]}")

@@ -66,10 +66,16 @@ def evaluate(
     if not checkpoints:
         execute(loaded, "eval", dry_run)
         return
-    from recllm.eval.checkpoints import evaluate_checkpoints
+    from recllm.eval.checkpoints import evaluate_checkpoints, find_checkpoint
 
+    folders = {name: find_checkpoint(name) for name in checkpoints}
+    if dry_run:
+        execute(loaded, "baselines", dry_run)
+        for name in folders:
+            click.echo(f"{'eval':10} {name}")
+        return
     inputs = pipeline.run(loaded, "baselines", _announce)
-    click.echo(evaluate_checkpoints(loaded, inputs, list(checkpoints)))
+    click.echo(evaluate_checkpoints(loaded, inputs, folders))
 
 
 @click.command()
