@@ -73,7 +73,7 @@ class Prompts(Stage):
             _check_all_are_targets(sequences, splits["train"])
         items = Items.read(inputs["filter"] / "items.parquet")
         sids = SidIndex.read(inputs["sid"] / "sids.parquet")
-        tokenizer = load_tokenizer(self.recipe.model, items.texts())
+        tokenizer = load_tokenizer(self.recipe.model, self._tokenizer_texts(items))
         add_sid_tokens(tokenizer, sids)
         tokenizer.save_pretrained(out / "tokenizer")
         template = Template.load(self.recipe.prompts.template)
@@ -85,6 +85,12 @@ class Prompts(Stage):
         counts |= _write(rows, out / "train.parquet")
         (out / "samples.md").write_text(_samples(out / "train.parquet", tokenizer))
         return counts
+
+    def _tokenizer_texts(self, items: Items) -> list[str]:
+        """Item texts, and the instructions often enough that they become few tokens."""
+        tasks = [TASKS.load(name) for name in self.recipe.sft.tasks]
+        instructions = [phrasing for task in tasks for phrasing in task.phrasings]
+        return items.texts() + instructions * max(10, len(items) // 10)
 
     def _rows(self, renderer: Any, sequences: Sequences, train: SplitRows) -> Iterator[Any]:
         from recllm.prompts.training import all_target_rows, last_target_rows
