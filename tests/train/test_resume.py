@@ -65,11 +65,11 @@ def test_a_training_that_had_stopped_early_is_not_trained_further(tmp_path: Path
 
 
 def test_the_counter_is_where_transformers_writes_it(tmp_path: Path) -> None:
-    from transformers import EarlyStoppingCallback, TrainerControl
+    from transformers import EarlyStoppingCallback
 
     callback = EarlyStoppingCallback(early_stopping_patience=3)
     callback.early_stopping_patience_counter = 2
-    state = TrainerState(stateful_callbacks=[callback, TrainerControl()])
+    state = TrainerState(stateful_callbacks=[callback])
     state.save_to_json(str(tmp_path / "state.json"))
     assert (
         "EarlyStoppingCallback"
