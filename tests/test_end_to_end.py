@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from command_line import Outcome, recllm
 
+from recllm.catalog.histories import Sequences, SplitRows
+
 RECIPE = """
 extends: base/quickstart
 description: A tiny run.
@@ -91,11 +93,14 @@ def test_a_changed_setting_runs_what_depends_on_it_alone(folder: Path) -> None:
 
 
 def test_a_part_of_the_run(folder: Path) -> None:
+    (folder / "run" / "resolved.yaml").unlink()
     for part, last in {"prep": "prompts", "sft": "sft", "eval": "eval", "report": "report"}.items():
         outcome = run(folder, part)
         assert outcome.code == 0
         stages = [line.split()[0] for line in outcome.out.splitlines() if "cached" in line]
         assert stages[-1] == last
+        # what only prepares data says nothing of the model in the run's folder
+        assert (folder / "run" / "resolved.yaml").exists() == (part != "prep")
 
 
 def test_one_seed_gives_one_result(folder: Path, tmp_path: Path) -> None:
@@ -125,6 +130,18 @@ def test_recommend_prints_titles_and_scores(folder: Path) -> None:
     lines = excluded.out.split("recommended")[1].splitlines()[1:]
     assert len(lines) == len(ids) - 2
     assert not any(f" {ids[0]} " in line for line in lines)
+
+
+def test_recommend_ranks_as_the_evaluation_did(folder: Path) -> None:
+    split = next((folder / "cache" / "split").glob("*/"))
+    rows = SplitRows.read(split, "test", Sequences.read(split))
+    ids = pq.read_table(folder / "run" / "model" / "items.parquet")["item_id"].to_pylist()
+    predicted = pq.read_table(folder / "run" / "eval" / "predictions.parquet")["item_ids"]
+    for index in range(3):
+        history = ",".join(ids[item] for item in rows.history(index))
+        outcome = recllm("recommend", str(folder / "run"), "--history", history, "-k", "5")
+        lines = outcome.out.split("recommended")[1].splitlines()[1:]
+        assert [line.split()[1] for line in lines] == predicted[index].as_py()[:5]
 
 
 @pytest.mark.parametrize(
