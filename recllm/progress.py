@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LINES = 15.0
+SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
@@ -16,8 +16,9 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yields a function to be called with the number of units just finished."""
     if sys.stderr.isatty():
         from tqdm import tqdm
+        from tqdm.contrib.logging import logging_redirect_tqdm
 
-        with tqdm(total=total, desc=label, leave=False) as bar:
+        with logging_redirect_tqdm(), tqdm(total=total, desc=label, leave=False) as bar:
 
             def advance(count: int) -> None:
                 bar.update(count)

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
 
 from recllm.artifacts.atomic import write_text
+from recllm.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,36 @@ class MetricsFile(TrainerCallback):
         del args, control
         rows = (json.dumps(row, sort_keys=True) for row in state.log_history)
         write_text(self.path, "".join(f"{row}\n" for row in rows))
+
+
+class StepBar(TrainerCallback):
+    """How many steps are done, as `recllm.progress` shows it."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._advance: Callable[[int], None] = lambda _: None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Start, at the step that a resumed training goes on from."""
+        del args, control
+        self._advance = self._open.enter_context(progress("sft: steps", state.max_steps))
+        self._advance(state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Count one."""
+        del args, state, control
+        self._advance(1)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Clear the bar away."""
+        del args, state, control
+        self._open.close()
 
 
 class EpochLines(TrainerCallback):

@@ -1,7 +1,6 @@
 """The stage `sft`: supervised fine-tuning of the backbone on the training rows."""
 
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +23,7 @@ from recllm.models.tokenizers import sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
-from recllm.train.callbacks import EpochLines, MetricsFile
+from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
 from recllm.train.resume import train_or_resume
 from recllm.train.trainer import RecommenderTrainer
@@ -107,6 +106,7 @@ class Sft(Stage):
                 EarlyStoppingCallback(early_stopping_patience=recipe.sft.patience),
                 MetricsFile(out / "metrics.jsonl"),
                 EpochLines(),
+                StepBar(),
             ],
             measure=lambda: validation.measure(recommender),
             level_tokens=level_tokens,
@@ -132,7 +132,7 @@ class Sft(Stage):
             "bf16": resolve_dtype(self.recipe.model.dtype) == torch.bfloat16,
             "use_cpu": resolve_device().type == "cpu",
             "gradient_checkpointing": self.recipe.model.from_scratch is None,
-            "disable_tqdm": not sys.stderr.isatty(),
+            "disable_tqdm": True,  # StepBar takes its place
             "dataloader_pin_memory": resolve_device().type != "cpu",
         }
         try:
