@@ -132,6 +132,12 @@ class SftSection(Section):
     loss: Literal["vocab", "level"] = Field(
         default="vocab", description="level: normalised over the codes of a SID's level"
     )
+    drop_items: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="each pass leaves items out of the sequences, with a chance up to this",
+    )
     validation_users: int = Field(default=1000, ge=1, description="sampled once, by the seed")
     patience: int = Field(default=3, ge=1, description="epochs without a better ndcg@10")
     trainer: dict[str, Any] = {}
@@ -143,6 +149,15 @@ class SftSection(Section):
                 raise ValueError(unknown_name("task", task, plugins.TASKS.names()))
             if not 0 < weight < math.inf:
                 raise ValueError(f"the weight of task {task!r} must be above 0, found {weight}")
+        return self
+
+    @model_validator(mode="after")
+    def _items_can_be_dropped(self) -> "SftSection":
+        if self.drop_items and self.targets != "all":
+            raise ValueError(
+                f"drop_items is {self.drop_items:g}, but targets is {self.targets!r}; items are "
+                "left out of whole sequences: set targets: all, or drop_items: 0"
+            )
         return self
 
 

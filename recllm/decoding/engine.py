@@ -92,7 +92,7 @@ class TreeDecoder:
             )
         other = (used[:1] + 1) % vocabulary
         with torch.inference_mode(), _in_eval_mode(self._model):
-            check_by_running(self._model, torch.cat([used[:1], other]))
+            check_by_running(self._model, torch.cat([used[:1], other]), used)
 
     def decode(
         self,

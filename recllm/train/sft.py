@@ -23,6 +23,7 @@ from recllm.models.tokenizers import sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
+from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
 from recllm.train.resume import train_or_resume
@@ -91,10 +92,8 @@ class Sft(Stage):
     ) -> RecommenderTrainer:
         recipe = self.recipe
         validation = Validation.sample(valid, recipe.sft.validation_users, recipe.eval, recipe.seed)
-        level_tokens = None
-        if recipe.sft.loss == "level":
-            ids = sid_token_ids(recommender.renderer.tokenizer, recommender.sids)
-            level_tokens = torch.from_numpy(ids)
+        token_ids = sid_token_ids(recommender.renderer.tokenizer, recommender.sids)
+        level_tokens = torch.from_numpy(token_ids) if recipe.sft.loss == "level" else None
         rows = read_training_rows(prompts / "train.parquet")
         trainer = RecommenderTrainer(
             model=recommender.model,
@@ -112,6 +111,10 @@ class Sft(Stage):
             level_tokens=level_tokens,
         )
         trainer.remove_callback(PrinterCallback)
+        if recipe.sft.drop_items:
+            trainer.data_collator = ItemDropout(
+                trainer.data_collator, token_ids, recipe.sft.drop_items, recipe.seed
+            )
         return trainer
 
     def _arguments(self, folder: Path) -> SFTConfig:

@@ -54,9 +54,9 @@ def test_small_benchmark_ends_with_its_figures(name: str) -> None:
 
 @pytest.fixture
 def decoding(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The benchmark of decoding, which is not installed."""
+    """The peer of the benchmark of decoding, which is not installed."""
     monkeypatch.syspath_prepend(ROOT)
-    return importlib.import_module("benchmarks.decoding")
+    return importlib.import_module("benchmarks._generate")
 
 
 def ranking(items: list[int], scores: list[float]) -> Ranking:

@@ -20,6 +20,7 @@ sid: {levels: 2, codes: 16, health: {max_resolution_cost: 1}}
 model: {from_scratch: {hidden: 32, layers: 1, heads: 2, dropout: 0.1, vocabulary: 300}}
 sft:
   validation_users: 50
+  drop_items: 0.3
   trainer: {num_train_epochs: 3, per_device_train_batch_size: 32, learning_rate: 5e-3}
 """
 
@@ -102,7 +103,7 @@ def test_a_pretrained_folder_is_fine_tuned(tmp_path: Path, architecture: str) ->
     AutoModelForCausalLM.from_config(config).save_pretrained(base)
     tokenizer.save_pretrained(base)
     overrides = [
-        f"model.name={base}", "sft.targets=last", "prompts.template=alpaca",
+        f"model.name={base}", "sft.targets=last", "sft.drop_items=0", "prompts.template=alpaca",
         "sft.trainer.max_steps=4", "sft.trainer.eval_strategy=steps", "sft.trainer.eval_steps=2",
         "sft.trainer.save_strategy=steps", "sft.trainer.save_steps=2",
     ]  # fmt: skip
