@@ -1,6 +1,7 @@
 """TRL's SFTTrainer, with validation by the decoding engine and a loss over SID levels."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -52,8 +53,9 @@ class RecommenderTrainer(SFTTrainer):
         """TRL's own loss, or the mean of the level-normalised loss over the batch's targets."""
         if self.level_loss is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        with self.accelerator.autocast():
-            total, count = self.level_loss(self.accelerator.unwrap_model(model), inputs)
+        total, count = self.level_loss(
+            self.accelerator.unwrap_model(model), inputs, self.accelerator.autocast
+        )
         loss = total / (count if num_items_in_batch is None else num_items_in_batch)
         return (loss, None) if return_outputs else loss
 
@@ -68,26 +70,37 @@ class LevelLoss:
         self.level_tokens = level_tokens
 
     def __call__(
-        self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]
+        self,
+        model: PreTrainedModel,
+        inputs: dict[str, torch.Tensor],
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The summed loss and how many tokens it is the sum over."""
-        hidden = model.get_decoder()(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-        ).last_hidden_state
+        """The summed loss and how many tokens it is the sum over.
+
+        Args:
+            autocast: around the decoder. The logits are computed in fp32 also where it runs in
+                less, as they are in decoding.
+        """
+        with autocast():
+            hidden = model.get_decoder()(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                use_cache=False,
+            ).last_hidden_state
         labels = inputs["labels"][:, 1:]
         supervised = labels != -100
-        hidden, labels = hidden[:, :-1][supervised], labels[supervised]
+        hidden, labels = hidden[:, :-1][supervised].float(), labels[supervised]
         head: Any = model.get_output_embeddings()
         total = hidden.new_zeros((), dtype=torch.float32)
         other = torch.ones_like(labels, dtype=torch.bool)
         for tokens in self.level_tokens.to(labels.device):
             matches = labels[:, None] == tokens[None, :]
             here = matches.any(dim=1)
-            logits = (hidden[here] @ head.weight[tokens].T).float()
+            logits = hidden[here] @ head.weight[tokens].float().T
             target = matches[here].int().argmax(dim=1)
             total = total + nn.functional.cross_entropy(logits, target, reduction="sum")
             other &= ~here
         if other.any():
-            logits = head(hidden[other]).float()
+            logits = hidden[other] @ head.weight.float().T
             total = total + nn.functional.cross_entropy(logits, labels[other], reduction="sum")
         return total, supervised.sum()

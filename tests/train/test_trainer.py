@@ -1,5 +1,7 @@
 """The loss over SID levels, against a plain computation."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -11,8 +13,9 @@ from recllm.train.trainer import LevelLoss
 LEVELS = torch.tensor([[300, 301, 302], [303, 304, 305]])
 
 
+@pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("tied", [True, False])
-def test_level_loss_is_cross_entropy_among_the_codes_of_a_level(tied: bool) -> None:
+def test_level_loss_is_cross_entropy_among_the_codes_of_a_level(tied: bool, autocast: bool) -> None:
     tokenizer = train_tokenizer(["some text to learn from"] * 9, 300)
     tokenizer.add_tokens([f"<{i}>" for i in range(310 - len(tokenizer))])
     sizes = {"hidden": 32, "layers": 1, "heads": 2, "tie_embeddings": tied}
@@ -20,10 +23,12 @@ def test_level_loss_is_cross_entropy_among_the_codes_of_a_level(tied: bool) -> N
     input_ids = torch.tensor([[5, 6, 301, 304, 7], [8, 300, 305, 302, 0]])
     labels = torch.tensor([[-100, -100, 301, 304, 7], [-100, 300, 305, -100, -100]])
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]])
-    total, count = LevelLoss(LEVELS)(
-        model, {"input_ids": input_ids, "labels": labels, "attention_mask": mask}
-    )
-    logits = model(input_ids=input_ids, attention_mask=mask).logits
+    batch = {"input_ids": input_ids, "labels": labels, "attention_mask": mask}
+    half = partial(torch.autocast, "cpu", torch.bfloat16, enabled=autocast)
+    total, count = LevelLoss(LEVELS)(model, batch, half)
+    with half():
+        hidden = model.get_decoder()(input_ids=input_ids, attention_mask=mask).last_hidden_state
+    logits = model.lm_head(hidden.float())
     expected = torch.tensor(0.0)
     for row in range(2):
         for position in range(1, 5):
