@@ -63,9 +63,10 @@ def _fail(message: str, code: int) -> None:
 
 
 def _quieten_libraries() -> None:
-    """Bars and notices of the libraries below are noise beside ours."""
+    """Bars and notices of the libraries below are noise beside ours; nor do they phone home."""
     for name in ("TOKENIZERS_PARALLELISM", "TRL_EXPERIMENTAL_SILENCE"):
         os.environ.setdefault(name, "false" if name.startswith("TOK") else "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

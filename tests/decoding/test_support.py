@@ -83,6 +83,12 @@ def test_layers_that_ignore_the_mask_are_found_by_running(monkeypatch: pytest.Mo
         TreeDecoder(model, make_trie(), beams=2)
 
 
+def test_a_forward_under_mixed_precision_is_no_reason_to_refuse() -> None:
+    model = make_model("qwen3")
+    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)  # as a trainer wraps it
+    TreeDecoder(model, make_trie(), beams=2)
+
+
 def test_attention_that_takes_no_tree_mask_is_refused() -> None:
     model = make_model("qwen3")
     model.config._attn_implementation = "flash_attention_2"

@@ -91,6 +91,14 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     assert evaluations(whole) == evaluations(killed)
 
 
+@pytest.mark.parametrize("loss", ["level", "vocab"])
+def test_mixed_precision_trains_and_validates(tmp_path: Path, loss: str) -> None:
+    overrides = ["sft.trainer.bf16=true", "sft.trainer.num_train_epochs=1", f"sft.loss={loss}"]
+    code, err = train(tmp_path, tmp_path / "cache", *overrides, f"eval.scoring={loss}")
+    assert code == 0, err
+    assert any(evaluations(tmp_path))
+
+
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "llama"])
 def test_a_pretrained_folder_is_fine_tuned(tmp_path: Path, architecture: str) -> None:
     tokenizer = train_tokenizer([f"The silent harbor, volume {i}" for i in range(50)], 300)
