@@ -59,7 +59,8 @@ def hit_curve(inputs: Mapping[str, Path], beams: int) -> dict[str, dict[int, flo
     table = pq.read_table(inputs["eval"] / "predictions.parquet", columns=["rank"])
     ranks = {"model": table["rank"].to_numpy()}
     ranks |= {
-        name: found.ranks for name, found in read_baselines(inputs["baselines"], "test").items()
+        name: found.ranking.ranks
+        for name, found in read_baselines(inputs["baselines"], "test").items()
     }
     cutoffs = range(1, beams + 1)
     return {
