@@ -39,7 +39,7 @@ def check_leaks(
     leaks = find_leaks(sequences, splits, times)
     if leaks:
         raise UserError("leak: " + "; ".join(map(str, leaks)) + "; the split must keep them apart")
-    return {f"repeated_targets_{name}": _count_repeats(rows) for name, rows in splits.items()}
+    return {f"repeated_targets_{name}": count_repeats(rows) for name, rows in splits.items()}
 
 
 def find_leaks(
@@ -115,7 +115,8 @@ def _leak(fault: str, wrong: NDArray[Any], rows: NDArray[np.int64]) -> Iterator[
         yield Leak(fault, int(wrong.sum()), int(rows[np.argmax(wrong)]))
 
 
-def _count_repeats(rows: SplitRows) -> int:
+def count_repeats(rows: SplitRows) -> int:
+    """How many rows have a target that also stands in their history."""
     span, items = rows.histories.flatten()
     repeated = np.zeros(len(rows), dtype=bool)
     repeated[span[items == rows.target[span]]] = True
