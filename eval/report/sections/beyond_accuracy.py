@@ -36,7 +36,9 @@ def build(inputs: ReportInputs) -> Section | None:
         for name in measures
     ]
     table = Table(["", *(display_name(name) for name in found)], rows)
-    return Section("beyond-accuracy", "Beyond accuracy", note=_note(inputs), tables=[table])
+    return Section(
+        "beyond-accuracy", "Beyond accuracy", note=_note(inputs), tables=[table], wide=True
+    )
 
 
 def _cell(name: str, values: Mapping[str, Any]) -> Cell:

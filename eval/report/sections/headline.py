@@ -90,7 +90,8 @@ def _hit_curve(inputs: ReportInputs) -> Plot | None:
         return None
     shown = [k for k in (1, 2, 5, 10, 20, 50, 100) if k in ticks] if len(ticks) > 8 else ticks
     svg = line_plot("hit curve", curves, "k (log scale)", "hit@k", at=shown)
-    return Plot(svg, "hit@k over the cutoff k; bands are 95% intervals")
+    bands = "; bands are 95% intervals" if any(curve.intervals() for curve in curves) else ""
+    return Plot(svg, f"hit@k over the cutoff k{bands}")
 
 
 def _given_curves(inputs: ReportInputs) -> list[Series]:
