@@ -146,7 +146,7 @@ def interval_plot(
         axes.set_yticks(range(len(categories)), list(categories))
         axes.set_ylim(len(categories) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.tick_params(axis="y", length=0, pad=8, labelcolor=INK)
         axes.set_xlabel(x_label)
         _legend(figure, len(series), handle=1)
         return _svg(figure, f"{x_label} of {', '.join(categories)}")
