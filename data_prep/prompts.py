@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
-from recllm.catalog.histories import Sequences, SplitName, SplitRows
+from recllm.catalog.histories import Sequences, SplitName, SplitRows, read_times
 from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
 from recllm.config.plugins import TASKS
@@ -68,7 +68,9 @@ class Prompts(Stage):
 
         sequences = Sequences.read(inputs["split"])
         splits = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLIT_NAMES}
-        counts = check_leaks(sequences, splits)
+        by_time = self.recipe.data.split.global_cut
+        times = read_times(inputs["filter"], sequences.rows) if by_time else None
+        counts = check_leaks(sequences, splits, times)
         if self.recipe.sft.targets == "all":
             _check_all_are_targets(sequences, splits["train"])
         items = Items.read(inputs["filter"] / "items.parquet")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recllm.artifacts.manifest import Manifest
 from recllm.artifacts.stage import Stage
 from recllm.errors import UserError
 
@@ -12,7 +13,8 @@ class SplitStage(Stage):
     """Runs the recipe's split."""
 
     name = "split"
-    parents = ("filter",)
+    version = 2  # counts cold users, items and targets
+    parents = ("ingest", "filter")
 
     def settings(self) -> dict[str, Any]:
         """The split and its options."""
@@ -23,8 +25,14 @@ class SplitStage(Stage):
         """Write the sequences and the three splits; see `recllm.data_prep.splits`.
 
         Raises:
-            UserError: a split is empty.
+            UserError: a split is empty, or one by time is asked of a log without times.
         """
+        if self.recipe.data.split.global_cut and is_order_only(inputs["ingest"]):
+            raise UserError(
+                f"data.split is {self.recipe.data.split.name}, but the log has positions and no "
+                "times: those of different users do not compare; name a column of times with "
+                "data.columns.time, or set data.split to leave_one_out"
+            )
         counts = self.recipe.data.split.divide(inputs["filter"], out)
         empty = [name for name in ("train", "valid", "test") if not counts[name]]
         if empty:
@@ -34,3 +42,9 @@ class SplitStage(Stage):
                 f"rows ({sizes}); use a larger log, or another data.k_core or data.split"
             )
         return counts
+
+
+def is_order_only(ingested: Path) -> bool:
+    """Whether the log that the ingest stage read has positions in place of times."""
+    manifest = Manifest.read(ingested)
+    return manifest is not None and bool(manifest.counts.get("order_only"))

@@ -17,6 +17,7 @@ from recllm.baselines.covisitation import CoVisitation
 from recllm.baselines.popularity import Popularity
 from recllm.baselines.ranking import BaselineRanking
 from recllm.catalog.histories import Sequences, SplitName, SplitRows
+from recllm.eval.padding import list_lengths, pad
 from recllm.metrics.ranking.ndcg import ndcg
 
 #: How many items of each ranking are written.
@@ -90,20 +91,29 @@ class Baselines(Stage):
 
 @dataclass(frozen=True)
 class BaselineRows:
-    """One baseline on one split: row (rows,) int64, ranks (rows,) int32, -1 for a miss."""
+    """One baseline on one split, as `BaselineRanking`, of each row the best `TOP` items.
+
+    Attributes:
+        row: (rows,) int64, the log row of each target.
+    """
 
     row: NDArray[np.int64]
-    ranks: NDArray[np.int32]
+    ranking: BaselineRanking
 
 
 def read_baselines(folder: Path, split: SplitName) -> dict[str, BaselineRows]:
     """The baselines that the stage ranked, by name."""
-    table = pq.read_table(folder / f"{split}.parquet", columns=["row", "baseline", "rank"])
+    table = pq.read_table(folder / f"{split}.parquet")
     return {
-        name: BaselineRows(part["row"].to_numpy(), part["rank"].to_numpy())
+        name: _rows_of(table.filter(pc.field("baseline") == name))
         for name in table["baseline"].unique().to_pylist()
-        for part in [table.filter(pc.field("baseline") == name)]
     }
+
+
+def _rows_of(part: pa.Table) -> BaselineRows:
+    items = part["items"].combine_chunks().flatten().to_numpy()
+    ranking = BaselineRanking(part["rank"].to_numpy(), pad(items, list_lengths(part["items"])))
+    return BaselineRows(part["row"].to_numpy(), ranking)
 
 
 def _mean_ndcg(ranking: BaselineRanking) -> float:

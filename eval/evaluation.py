@@ -1,6 +1,5 @@
 """One checkpoint on one split: ranked by an engine, written down, scored."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from recllm.config.schema import Recipe
 from recllm.config.validation import dump
 from recllm.decoding.engine import Ranking
 from recllm.errors import UserError
+from recllm.eval.cost import count_tokens, measured
 from recllm.eval.engines import Engine
 from recllm.eval.facts import Facts
 from recllm.eval.predictions import Predictions
@@ -50,17 +50,19 @@ def evaluate(
     if not len(rows):
         raise UserError(f"the {split} split has no rows: there is nothing to evaluate on")
     engine: Engine = recipe.eval.engine
-    started = time.monotonic()
     histories = list(rows.histories)
-    ranking = engine.rank(checkpoint, histories, recipe.eval, recipe.model.dtype)
-    seconds = time.monotonic() - started
+    with measured() as cost:
+        ranking = engine.rank(checkpoint, histories, recipe.eval, recipe.model.dtype)
     invalid = count_invalid(ranking, histories if recipe.eval.exclude_history else None, len(items))
     table = predictions_table(rows, ranking, invalid, items)
     pq.write_table(table, out / "predictions.parquet")
     predictions = Predictions.from_table(table, items)
     facts = Facts.read(inputs["split"], inputs["baselines"], split, rows.row, sids.codes)
     settings = dump(recipe)["eval"] | {"dtype": recipe.model.dtype}
-    cost = {"seconds": round(seconds, 2), "rows_per_second": round(len(rows) / seconds, 2)}
+    tokens = count_tokens(checkpoint, histories, recipe.eval.beams)
+    seconds = max(cost["seconds"], 0.01)
+    cost |= {"rows_per_second": round(len(rows) / seconds, 2), **tokens}
+    cost["tokens_per_second"] = round(sum(tokens.values()) / seconds, 1)
     return score(predictions, facts, split, recipe.eval, recipe.seed, settings, cost)
 
 

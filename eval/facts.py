@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recllm.baselines.ranking import popularity_counts
+from recllm.baselines.ranking import BaselineRanking, popularity_counts
 from recllm.catalog.histories import Sequences, SplitName, SplitRows
 from recllm.errors import UserError
 from recllm.eval.baselines_stage import read_baselines
@@ -22,13 +22,13 @@ class Facts:
         history_lengths: (rows,) int64.
         popularity: (items,) int64, the training interactions of each item.
         codes: (items, levels) int32, the SIDs.
-        baselines: the 0-based rank of each row's target by baseline, (rows,) int32, -1 for a miss.
+        baselines: by name, the rank of each row's target and the first items of its list.
     """
 
     history_lengths: NDArray[np.int64]
     popularity: NDArray[np.int64]
     codes: NDArray[np.int32]
-    baselines: Mapping[str, NDArray[np.int32]]
+    baselines: Mapping[str, BaselineRanking]
 
     @classmethod
     def read(
@@ -52,10 +52,11 @@ class Facts:
         """
         sequences = Sequences.read(split_folder)
         known = SplitRows.read(split_folder, split, sequences)
-        baselines = {
-            name: ranked.ranks[align(ranked.row, rows)]
-            for name, ranked in read_baselines(baselines_folder, split).items()
-        }
+        baselines: dict[str, BaselineRanking] = {}
+        for name, found in read_baselines(baselines_folder, split).items():
+            order = align(found.row, rows)
+            ranking = found.ranking
+            baselines[name] = BaselineRanking(ranking.ranks[order], ranking.items[order])
         return cls(
             history_lengths=known.histories.lengths[align(known.row, rows)],
             popularity=popularity_counts(sequences.training, len(codes)),

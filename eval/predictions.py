@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recllm.catalog.items import Items
+from recllm.eval.padding import list_lengths, pad
 from recllm.metrics.ranking import ranks_of
 
 
@@ -66,9 +67,5 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
 
 def _dense(lists: pa.ChunkedArray, items: Items) -> NDArray[np.int32]:
     """(rows, longest list, at least 1) item indices, shorter lists filled up with -1."""
-    flat = lists.combine_chunks()
-    lengths = flat.value_lengths().to_numpy(zero_copy_only=False)
-    dense = np.full((len(lengths), max(1, lengths.max(initial=0))), -1, dtype=np.int32)
-    filled = np.arange(dense.shape[1]) < lengths[:, None]
-    dense[filled] = items.index_of(flat.flatten().to_pylist())
-    return dense
+    found = items.index_of(lists.combine_chunks().flatten().to_pylist())
+    return pad(np.asarray(found, dtype=np.int32), list_lengths(lists))

@@ -18,7 +18,7 @@ from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.writing import write_report
 from recllm.metrics.ranking import compute
 
-DATA_STAGES = ("ingest", "filter", "split", "sid", "prompts", "sft")
+DATA_STAGES = ("ingest", "filter", "split", "embed", "sid", "prompts", "sft")
 EXAMPLES = 8
 SHOWN = 10
 
@@ -27,6 +27,7 @@ class Report(Stage):
     """Writes `report.html` and `report.md`."""
 
     name = "report"
+    version = 2  # what each stage took; the baselines beyond accuracy
     parents = (*DATA_STAGES, "baselines", "eval")
     publishes: ClassVar[dict[str, str]] = {"report.html": "report.html", "report.md": "report.md"}
 
@@ -38,14 +39,19 @@ class Report(Stage):
         """Gather what the other stages wrote; see the base class."""
         metrics = json.loads((inputs["eval"] / "metrics.json").read_text())
         training = (inputs["sft"] / "metrics.jsonl").read_text().splitlines()
-        manifests = {name: Manifest.read(inputs[name]) for name in DATA_STAGES}
+        found = {name: Manifest.read(inputs[name]) for name in self.parents}
+        manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
         examples = find_examples(inputs, self.recipe.seed)
         report = ReportInputs(
             name=self.recipe.output_dir.name,
             recipe_yaml=to_yaml(self.recipe),
             metrics=metrics,
             training=[json.loads(line) for line in training],
-            data_counts={name: m.counts for name, m in manifests.items() if m is not None},
+            data_counts={name: m.counts for name, m in manifests.items() if name in DATA_STAGES},
+            stages={
+                name: {"seconds": m.seconds, "peak_memory_bytes": m.peak_memory_bytes}
+                for name, m in manifests.items()
+            },
             sid_health=json.loads((inputs["sid"] / "health.json").read_text()),
             examples=examples,
             hit_curve=hit_curve(inputs, self.recipe.eval.beams),
@@ -59,7 +65,8 @@ def hit_curve(inputs: Mapping[str, Path], beams: int) -> dict[str, dict[int, flo
     table = pq.read_table(inputs["eval"] / "predictions.parquet", columns=["rank"])
     ranks = {"model": table["rank"].to_numpy()}
     ranks |= {
-        name: found.ranks for name, found in read_baselines(inputs["baselines"], "test").items()
+        name: found.ranking.ranks
+        for name, found in read_baselines(inputs["baselines"], "test").items()
     }
     cutoffs = range(1, beams + 1)
     return {

@@ -28,7 +28,8 @@ class Scores(TypedDict):
 
     `metrics` and `baselines` are item-level, over all rows of the split. `paired` holds the mean
     over rows of model minus baseline. `slices` is documented in `recllm.eval.slices`,
-    `beyond_accuracy` in `beyond_accuracy` below. `settings` and `cost` are the caller's.
+    `beyond_accuracy`, of the model and of the baselines by name, in `beyond_accuracy` below.
+    `settings` and `cost` are the caller's.
     """
 
     split: str
@@ -39,7 +40,7 @@ class Scores(TypedDict):
     baselines: dict[str, dict[str, Estimate]]
     paired: dict[str, dict[str, Estimate]]
     slices: dict[str, list[Slice]]
-    beyond_accuracy: dict[str, float]
+    beyond_accuracy: dict[str, dict[str, float]]
     invalid_rate: float
     cost: dict[str, Any]
 
@@ -65,7 +66,10 @@ def score(  # noqa: PLR0917 (the parts of metrics.json)
     """
     if not len(predictions):
         raise UserError(f"expected rows in the {split} split, found none; check the split's counts")
-    ranks = {"model": predictions.ranks, **facts.baselines}
+    ranks = {"model": predictions.ranks}
+    ranks |= {name: found.ranks for name, found in facts.baselines.items()}
+    lists = {"model": predictions.items}
+    lists |= {name: found.items for name, found in facts.baselines.items()}
     levels = {**ranks, "sid": sid_ranks(predictions.items, predictions.targets, facts.codes)}
     bootstrap = Bootstrap(section.bootstrap, seed)
     columns = _columns(levels, metric_names(section))
@@ -81,7 +85,10 @@ def score(  # noqa: PLR0917 (the parts of metrics.json)
         baselines={name: estimates[name] for name in facts.baselines},
         paired=regroup(bootstrap.estimate(differences, predictions.users), facts.baselines),
         slices=estimate_slices(masks, ranks, headline_names(section), predictions.users, bootstrap),
-        beyond_accuracy=beyond_accuracy(predictions, facts, headline_depth(section)),
+        beyond_accuracy={
+            name: beyond_accuracy(items[:, : headline_depth(section)], predictions.targets, facts)
+            for name, items in lists.items()
+        },
         invalid_rate=predictions.invalid_rate,
         cost=cost,
     )
@@ -107,19 +114,22 @@ def sid_ranks(items: NDArray[Any], targets: NDArray[Any], codes: NDArray[Any]) -
     return np.where(place >= 0, rank, -1).astype(np.int32)
 
 
-def beyond_accuracy(predictions: Predictions, facts: Facts, depth: int) -> dict[str, float]:
-    """What the first `depth` items of each row say beside their hits.
+def beyond_accuracy(top: NDArray[Any], targets: NDArray[Any], facts: Facts) -> dict[str, float]:
+    """What the first items of each row say beside their hits.
 
     coverage: the share of the catalogue that is recommended at all. gini: how unevenly. novelty:
     mean -log2 of the popularity share, in bits. diversity: the share of pairs in a list that
     differ in the first code of their SID, so it depends on the SIDs. popularity_bias: the mean
     popularity of recommended items over that of the targets, 1 where they are alike; left out
     where no target occurs in training.
+
+    Args:
+        top: (rows, items) best first, -1 where a row has fewer.
+        targets: (rows,) items.
     """
-    top = predictions.items[:, :depth]
     catalogue = len(facts.popularity)
     recommended = mean_popularity(top, facts.popularity)
-    consumed = mean_popularity(predictions.targets, facts.popularity)
+    consumed = mean_popularity(targets, facts.popularity)
     found = {
         "coverage": coverage(top, catalogue),
         "gini": gini(top, catalogue),

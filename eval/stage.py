@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from recllm.artifacts.stage import Stage
 from recllm.config.validation import dump
+from recllm.eval.cost import training_cost
 from recllm.eval.evaluation import evaluate
 
 
@@ -14,7 +15,8 @@ class Eval(Stage):
     """Writes `predictions.parquet` and `metrics.json`."""
 
     name = "eval"
-    parents = ("filter", "split", "sid", "sft", "baselines")
+    version = 2  # beyond accuracy of the baselines too; memory, tokens, the training's cost
+    parents = ("filter", "split", "sid", "prompts", "sft", "baselines")
     seeded = True
     publishes: ClassVar[dict[str, str]] = {
         "metrics.json": "eval/metrics.json",
@@ -28,5 +30,6 @@ class Eval(Stage):
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Rank the test rows with the trained checkpoint; see the base class."""
         metrics = evaluate(self.recipe, inputs["sft"] / "model", inputs, out)
+        metrics["cost"]["training"] = training_cost(inputs["sft"], inputs["prompts"])
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
         return {"rows": metrics["rows"]}

@@ -2,12 +2,17 @@
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 from recllm.config.registry import Plugin
 
 
 class Split(Plugin):
     """Base of the splits. Subclasses are one file each and take their options as fields."""
+
+    #: True where one time parts the rows of all users: such a split wants times, which positions
+    #: of different users are not, and the leak lint holds it to its cut.
+    global_cut: ClassVar[bool] = False
 
     @abstractmethod
     def divide(self, filtered: Path, out: Path) -> dict[str, int]:
@@ -26,5 +31,7 @@ class Split(Plugin):
         empty, the target the item that follows it; sorted by sequence, end.
 
         Returns:
-            Counts for the manifest: `sequences`, `train`, `valid`, `test`, and what was left out.
+            Counts for the manifest: `sequences`, `train`, `valid`, `test`, what has no training
+            interaction (`cold_items`, `cold_users`, `cold_targets_valid`, `cold_targets_test`),
+            and what was left out.
         """

@@ -4,11 +4,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recllm.data_prep.tables import Table, materialise, scalars, write
+from recllm.errors import UserError
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
 SPLITS = ("train", "valid", "test")
+
+
+def refuse_ready_made(log: Table) -> None:
+    """Refuse a log whose histories are ready-made.
+
+    Raises:
+        UserError: it is split already.
+    """
+    if "history" in log.columns:
+        raise UserError("this log is split already; set data.split to given")
 
 
 def number_groups(log: Table, key: str) -> Table:
@@ -30,7 +41,9 @@ def number_groups(log: Table, key: str) -> Table:
 
 
 def write_positions(con: "Backend", positions: Table, out: Path) -> dict[str, int]:
-    """Write `sequences.parquet` and the three splits.
+    """Write `sequences.parquet` and the three splits, and count them and what is cold.
+
+    An item or a user is cold where it has no training interaction.
 
     Args:
         positions: one row for each interaction: sequence, user_id, end (its place, from 0), row,
@@ -60,4 +73,19 @@ def write_positions(con: "Backend", positions: Table, out: Path) -> dict[str, in
         )
         write(con, chosen.order_by("sequence", "end"), out / f"{name}.parquet")
         counts[name] = scalars(chosen.aggregate(n=chosen.count()))["n"]
-    return counts
+    return counts | _count_cold(positions)
+
+
+def _count_cold(positions: Table) -> dict[str, int]:
+    """How many users and items have no training interaction, and how many targets such items."""
+    trained = positions.filter(positions.end < positions.train_end)
+    cold = positions.anti_join(trained, "item")
+    found = scalars(
+        cold.aggregate(
+            cold_items=cold["item"].nunique(),
+            **{f"cold_targets_{name}": (cold.target_of == name).sum() for name in SPLITS[1:]},
+        )
+    )
+    strangers = positions.anti_join(trained, "user_id")
+    found |= scalars(strangers.aggregate(cold_users=strangers.user_id.nunique()))
+    return {name: int(number or 0) for name, number in found.items()}

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from recllm.data_prep.splits import Split
-from recllm.data_prep.splits._positions import number_groups, write_positions
+from recllm.data_prep.splits._positions import number_groups, refuse_ready_made, write_positions
 from recllm.data_prep.tables import read, scalars, session
-from recllm.errors import UserError
 
 
 class LeaveOneOut(Split):
@@ -21,8 +20,7 @@ class LeaveOneOut(Split):
 
         with session() as con:
             log = read(con, filtered / "interactions.parquet")
-            if "history" in log.columns:
-                raise UserError("this log is split already; set data.split to given")
+            refuse_ready_made(log)
             placed = number_groups(log, "user_id")
             held_out = placed.length >= 3
             positions = placed.mutate(

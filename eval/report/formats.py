@@ -1,5 +1,6 @@
 """Figures and names as people read them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from recllm.eval.report.inputs import Estimate
@@ -33,7 +34,10 @@ def words(name: str) -> str:
 
 
 def quantity(name: str, value: Any) -> str:
-    """A figure in the unit that its name ends with (seconds, bytes, a rate), else as it is."""
+    """A figure in the unit that its name ends with (seconds, bytes, a rate), else as it is.
+
+    What ends with `_from` is a point in time, in seconds since 1970.
+    """
     if value is None:
         return MISSING
     if isinstance(value, bool):
@@ -48,6 +52,8 @@ def _measure(name: str, value: float) -> str:
         return _duration(value)
     if name.endswith("bytes"):
         return f"{value / 2**20:,.0f} MiB" if value < 2**30 else f"{value / 2**30:,.1f} GiB"
+    if name.endswith("_from"):
+        return point_in_time(int(value))
     return f"{100 * value:.4g} %" if name.endswith(_PERCENT) else number(value)
 
 
@@ -55,6 +61,14 @@ def number(value: float) -> str:
     """Integers with separators, others with four significant digits."""
     whole = isinstance(value, int) or abs(value) >= 1000
     return (f"{value:,.0f}" if whole else f"{value:.4g}").replace("-", "−")
+
+
+def point_in_time(seconds: int) -> str:
+    """A date and time in UTC; the number as it is where it is none."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return number(seconds)
 
 
 def _duration(seconds: float) -> str:

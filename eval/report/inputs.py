@@ -23,6 +23,7 @@ class ReportInputs:
         metrics: the content of metrics.json.
         training: the rows of metrics.jsonl: step, epoch, loss, eval_ndcg@10, …
         data_counts: the counts of each data stage, by stage.
+        stages: `seconds` and `peak_memory_bytes` of each stage, by stage.
         sid_health: the content of the SIDs' health.json: figures, and `levels` with one entry each.
         examples: {user_id, history_titles, target_title, recommended: [{title, score, hit}]}.
         hit_curve: hit@k by cutoff k, of `model` and of baselines by name. Where it is empty, the
@@ -34,6 +35,7 @@ class ReportInputs:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Sequence[Mapping[str, Any]] = ()
     data_counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sid_health: Mapping[str, Any] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Any]] = ()
     hit_curve: Mapping[str, Mapping[int, float]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK, MUTED, LINE = "#1d2329", "#59636e", "#dfe3e7"
 #: Okabe and Ito's palette, told apart by colour-blind readers; the first is the model's.
@@ -100,6 +101,8 @@ def line_plot(
             axes.set_xscale("log")
             axes.set_xticks(list(at), [str(k) for k in at])
             axes.minorticks_off()
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         _legend(figure, len(series), handle=2.6)
@@ -131,6 +134,8 @@ def interval_plot(
                 marker=MARKERS[index % len(MARKERS)],
                 color=colour,
                 label=dots.label,
+                clip_on=False,  # a dot at 0 is a whole dot
+                zorder=3,
             )
         if zero:
             axes.axvline(0, color=MUTED, linewidth=1)
@@ -141,7 +146,7 @@ def interval_plot(
         axes.set_yticks(range(len(categories)), list(categories))
         axes.set_ylim(len(categories) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.tick_params(axis="y", length=0, pad=8, labelcolor=INK)
         axes.set_xlabel(x_label)
         _legend(figure, len(series), handle=1)
         return _svg(figure, f"{x_label} of {', '.join(categories)}")

@@ -163,6 +163,13 @@ class SplitRows:
         return self.histories[index]
 
 
+def read_times(folder: Path, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(rows,) the times of some log rows, from the `interactions.parquet` of the filter stage."""
+    table = pq.read_table(folder / "interactions.parquet", columns=["row", "timestamp"])
+    place = np.searchsorted(table["row"].to_numpy(), rows)  # that table is in the order of row
+    return table["timestamp"].to_numpy()[place]
+
+
 def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
     return table[name].to_numpy().astype(np.int64, copy=False)
 

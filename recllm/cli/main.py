@@ -7,7 +7,7 @@ import sys
 import click
 
 import recllm
-from recllm.cli.commands import config, doctor, recipes, recommend, stages
+from recllm.cli.commands import config, data, doctor, recipes, recommend, stages
 from recllm.errors import UserError
 
 
@@ -31,6 +31,7 @@ for command in (
     recommend.recommend,
     recipes.recipes,
     config.config,
+    data.data,
     doctor.doctor,
 ):
     cli.add_command(command)

@@ -51,14 +51,13 @@ def build_stages(recipe: Recipe, until: str | None = None) -> list[Stage]:
     """
     if until is not None and until not in STAGES:
         raise UserError(f"unknown stage {until!r}; stages: {', '.join(STAGES)}")
-    stages = [_load(path)(recipe) for path in STAGES.values()]
-    if until is None:
-        return stages
-    needed = {until}
-    for stage in reversed(stages):
-        if stage.name in needed:
-            needed |= set(stage.parents)
-    return [stage for stage in stages if stage.name in needed]
+    needed = set(STAGES) if until is None else {until}
+    stages: list[Stage] = []
+    for name, path in reversed(STAGES.items()):  # what nobody needs is not even imported
+        if name in needed:
+            stages.append(_load(path)(recipe))
+            needed |= set(stages[-1].parents)
+    return stages[::-1]
 
 
 def plan(recipe: Recipe, until: str | None = None) -> list[PlannedStage]:

@@ -1,10 +1,12 @@
 """A recommender: a model with the tokenizer, the SIDs and the items that it speaks of."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
@@ -108,23 +110,43 @@ class Recommender:
         Raises:
             UserError: the folder is not a recommender, or a file of it is missing.
         """
-        if not (folder / DESCRIPTION).is_file():
-            raise UserError(
-                f"{folder}: expected a recllm checkpoint, found no {DESCRIPTION}; "
-                "give the folder `model` of a finished run"
-            )
-        try:
-            description = json.loads((folder / DESCRIPTION).read_text())
-            if description["format"] != FORMAT:
-                raise ValueError(f"its format is {description['format']}, not {FORMAT}")
-            template = Template(**description["template"])
-            max_history, scoring = description["max_history"], description["scoring"]
-            exclude_history = description["exclude_history"]
-            items = Items.read(folder / "items.parquet")
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+        with _reading(folder) as description:
+            scoring, exclude_history = description["scoring"], description["exclude_history"]
+            renderer = _renderer(folder, description)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise UserError(f"{folder}: the checkpoint cannot be read: {error}") from None
-        catalog = CatalogText(items, SidIndex.read(folder / "sids.parquet"))
-        renderer = Renderer(template, catalog, tokenizer, max_history)
         return cls(on_device(model), renderer, scoring, exclude_history)
+
+
+def load_renderer(folder: Path) -> Renderer:
+    """How the recommender saved in a folder renders prompts, without its model.
+
+    Raises:
+        UserError: as `Recommender.load`.
+    """
+    with _reading(folder) as description:
+        return _renderer(folder, description)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields the folder's description; what cannot be read is the user's to mend."""
+    if not (folder / DESCRIPTION).is_file():
+        raise UserError(
+            f"{folder}: expected a recllm checkpoint, found no {DESCRIPTION}; "
+            "give the folder `model` of a finished run"
+        )
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        if description["format"] != FORMAT:
+            raise ValueError(f"its format is {description['format']}, not {FORMAT}")
+        yield description
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"{folder}: the checkpoint cannot be read: {error}") from None
+
+
+def _renderer(folder: Path, description: dict[str, Any]) -> Renderer:
+    template = Template(**description["template"])
+    items = Items.read(folder / "items.parquet")
+    catalog = CatalogText(items, SidIndex.read(folder / "sids.parquet"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return Renderer(template, catalog, tokenizer, description["max_history"])

@@ -15,8 +15,11 @@ log = logging.getLogger(__name__)
 STATE = "trainer_state.json"
 
 
-def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> None:
+def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> int:
     """Train from the last whole checkpoint, or from the start where there is none.
+
+    Returns:
+        The step that training went on from.
 
     A training that had stopped early when it was killed is not trained further: its best
     checkpoint is loaded.
@@ -24,14 +27,15 @@ def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> None:
     last = last_whole_checkpoint(checkpoints)
     if last is None:
         trainer.train()
-        return
+        return 0
     log.info("sft: going on from %s", last.name)
     state = TrainerState.load_from_json(str(last / STATE))
     if evaluations_without_gain(state) >= patience:
         trainer.state = state
         trainer._load_best_model()
-        return
-    trainer.train(resume_from_checkpoint=str(last))
+    else:
+        trainer.train(resume_from_checkpoint=str(last))
+    return state.global_step
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:

@@ -65,12 +65,13 @@ class Sft(Stage):
             raise UserError("the split has no validation rows; the best checkpoint needs some")
         trainer = self._trainer(recommender, inputs["prompts"], valid, out)
         checkpoints = out / "checkpoints"
-        train_or_resume(trainer, checkpoints, self.recipe.sft.patience)
+        resumed = train_or_resume(trainer, checkpoints, self.recipe.sft.patience)
         recommender.save(out / "model")
         shutil.rmtree(checkpoints, ignore_errors=True)
         state = trainer.state
         return {
             "steps": state.global_step,
+            "resumed_from_step": resumed,
             "best_step": state.best_global_step or state.global_step,
             "parameters": sum(p.numel() for p in recommender.model.parameters()),
         }

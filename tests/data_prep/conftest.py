@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from recllm.artifacts.cache import Artifact, Cache
 from recllm.config.schema import Recipe
 from recllm.config.validation import validate
 from recllm.data_prep.filter import Filter
@@ -38,18 +39,17 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Prepared]
 
     def run(until: str = "split", **data: Any) -> Prepared:
         recipe = make_recipe(**data)
-        root = tmp_path_factory.mktemp("stages")
-        folders: dict[str, Path] = {}
-        counts: dict[str, Mapping[str, int]] = {}
+        cache = Cache(tmp_path_factory.mktemp("stages"))
+        artifacts: dict[str, Artifact] = {}
         for stage_type in STAGES:
-            stage = stage_type(recipe)
-            out = root / stage.name
-            out.mkdir()
-            counts[stage.name] = stage.build(folders, out)
-            folders[stage.name] = out
-            if stage.name == until:
+            parents = {name: artifacts[name] for name in stage_type.parents}
+            artifacts[stage_type.name] = cache.build(stage_type(recipe), parents)
+            if stage_type.name == until:
                 break
-        return Prepared(folders, counts)
+        return Prepared(
+            {name: artifact.path for name, artifact in artifacts.items()},
+            {name: artifact.manifest.counts for name, artifact in artifacts.items()},
+        )
 
     return run
 

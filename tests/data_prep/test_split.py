@@ -12,9 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recllm.catalog.histories import Sequences, SplitRows, read_times
+from recllm.config.plugins import SPLITS as REGISTERED
 from recllm.data_prep.splits.given import Given
 from recllm.data_prep.splits.leave_one_out import LeaveOneOut
 from recllm.errors import UserError
+from recllm.prompts.leaks import check_leaks
 
 Write = Callable[[str, str], Path]
 Prepare = Callable[..., Any]
@@ -229,6 +232,45 @@ def test_histories_that_cannot_be_understood(chains: Path, prepare: Prepare) -> 
     (chains / "valid.csv").unlink()
     with pytest.raises(UserError, match=r"expected a file valid\.\*"):
         prepare("split", source="chains", path=chains, k_core=0, split="given")
+
+
+def labelled_log() -> str:
+    """A log that every split can divide: users of several lengths, with times and labels."""
+    lines = ["user,item,time,split"]
+    for user in range(40):
+        length = 1 + user % 7
+        for place in range(length):
+            label = ("train", "valid", "test")[max(0, place - length + 3)]
+            lines.append(f"u{user},i{(user * 3 + place) % 9},{3 * user + 5 * place},{label}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("name", REGISTERED.names())
+def test_every_split_keeps_its_promises(name: str, write_file: Write, prepare: Prepare) -> None:
+    path = write_file("log.csv", labelled_log())
+    done = prepare(source="files", path=path, k_core=0, split=name)
+    log = {r["row"]: r for r in done.rows("filter", "interactions")}
+    listed = done.rows("split", "sequences")
+    assert [s["sequence"] for s in listed] == list(range(len(listed)))
+    assert sorted(row for s in listed for row in s["rows"]) == sorted(log)
+    for sequence in listed:
+        own = [log[row] for row in sequence["rows"]]
+        assert own == sorted(own, key=lambda r: (r["timestamp"], r["row"]))
+        assert [r["item"] for r in own] == sequence["items"]
+        assert {r["user_id"] for r in own} == {sequence["user_id"]}
+    sequences = Sequences.read(done.folders["split"])
+    rows = {n: SplitRows.read(done.folders["split"], n, sequences) for n in SPLITS}
+    times = read_times(done.folders["filter"], sequences.rows)
+    check_leaks(sequences, rows, times if REGISTERED.load(name).global_cut else None)
+    counts = done.counts["split"]
+    trained = {i for s in listed for i in s["items"][: s["train_end"]]}
+    for split in SPLITS:
+        table = done.rows("split", split)
+        assert counts[split] == len(table) > 0
+        assert table == sorted(table, key=lambda r: (r["sequence"], r["end"]))
+        cold = sum(r["target"] not in trained for r in table)
+        assert cold == (0 if split == "train" else counts[f"cold_targets_{split}"])
+    assert counts["cold_items"] == len({r["item"] for r in log.values()} - trained)
 
 
 def test_given_needs_no_sequence_column(tmp_path: Path) -> None:

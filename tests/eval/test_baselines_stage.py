@@ -107,7 +107,19 @@ def test_facts_follow_the_order_of_the_predictions(tmp_path: Path) -> None:
     facts = Facts.read(inputs["split"], tmp_path, "test", rows, codes)
     assert facts.history_lengths.tolist() == [6, 4]
     assert facts.popularity.tolist() == [6, 4, 0, 0, 2, 1, 0]
-    assert facts.baselines["popularity"].tolist() == [0, -1]
+    popular = facts.baselines["popularity"]
+    assert popular.ranks.tolist() == [0, -1]
+    assert popular.items.tolist() == [[0, 1, 4]] * 2
+
+
+def test_lists_of_different_lengths_are_read_as_they_were_written(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    stage(exclude_history=True, beams=6).build(inputs, tmp_path)
+    written = pq.read_table(tmp_path / "test.parquet").to_pylist()
+    for name, found in read_baselines(tmp_path, "test").items():
+        lists = [e["items"] for e in written if e["baseline"] == name]
+        assert len({len(items) for items in lists}) > 1
+        assert [[i for i in row if i >= 0] for row in found.ranking.items.tolist()] == lists
 
 
 def test_settings_are_what_the_rankings_depend_on() -> None:

@@ -1,4 +1,5 @@
 import html.parser
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -54,9 +55,17 @@ def inputs() -> ReportInputs:
             "history_length": make_slices("1–5", "6+"),
             "cold_target": make_slices("cold", "warm"),
         },
-        "beyond_accuracy": {"coverage": 0.713, "gini": 0.61},
+        "beyond_accuracy": {
+            "model": {"coverage": 0.713, "gini": 0.61},
+            "covisitation": {"coverage": 0.425},
+        },
         "invalid_rate": 0.0,
-        "cost": {"seconds": 412.3, "peak_memory_bytes": 3 * 2**30},
+        "cost": {
+            "seconds": 412.3,
+            "peak_memory_bytes": 3 * 2**30,
+            "prompt_tokens": 61_417,
+            "training": {"seconds": 7200.0, "tokens_per_second": 1234.5},
+        },
     }
     training = [{"step": step, "loss": 5 / step} for step in (10, 20, 30)]
     validation = [
@@ -76,6 +85,7 @@ def inputs() -> ReportInputs:
         metrics=metrics,
         training=[*training, *validation, {"step": 30, "train_loss": 1.0}],
         data_counts={"ingest": {"interactions": 5000}, "split": {"train": 4000, "test": 500}},
+        stages={"ingest": {"seconds": 1.5, "peak_memory_bytes": 2**28}},
         sid_health={"items": 300, "levels": [level, level], "collision_rate": 0.08},
         examples=[example],
     )
@@ -143,8 +153,8 @@ def test_page_is_well_formed_and_holds_every_section(rendered: tuple[str, str]) 
 def test_conditions_stand_beside_every_set_of_figures(rendered: tuple[str, str]) -> None:
     text, markdown = rendered
     for key in ("headline", "slices", "examples", "beyond-accuracy"):
-        section = text.partition(f'id="{key}"')[2].partition("</section>")[0]
-        assert "test split · 500 rows · exclude_history: false · scoring: vocab" in section
+        conditions = "test split · 500 rows · exclude_history: false · scoring: vocab"
+        assert conditions in section(text, key)
     assert markdown.count("exclude_history: false") == 3
 
 
@@ -184,9 +194,51 @@ def test_equal_inputs_give_equal_bytes(
         assert matplotlib.rcParams["font.size"] == 20
 
 
+def section(text: str, key: str) -> str:
+    return text.partition(f'id="{key}"')[2].partition("</section>")[0]
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of a section's tables, row by row, without their small print."""
+    text = re.sub(r'<span class="detail">.*?</span>', "", text, flags=re.DOTALL)
+    rows = re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)
+    cells = (re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows)
+    return [[re.sub(r"<[^>]+>", "", cell).strip() for cell in row] for row in cells]
+
+
+def test_costs_of_training_and_evaluation_stand_side_by_side(rendered: tuple[str, str]) -> None:
+    assert rows_of(section(rendered[0], "cost")) == [
+        ["", "training", "evaluation"],
+        ["time", "2.0 h", "6.9 min"],
+        ["peak memory", "–", "3.0 GiB"],
+        ["prompt tokens", "–", "61,417"],
+        ["tokens per second", "1,234", "–"],
+        ["stage", "time", "peak memory"],
+        ["ingest", "1.5 s", "256 MiB"],
+    ]
+
+
+def test_baselines_stand_beside_the_model_beyond_accuracy(rendered: tuple[str, str]) -> None:
+    assert rows_of(section(rendered[0], "beyond-accuracy")) == [
+        ["", "this model", "co-visitation"],
+        ["coverage", "71.3 %", "42.5 %"],
+        ["gini", "0.61", "–"],
+        ["invalid rate", "0 %", "–"],
+    ]
+
+
+def test_metrics_by_sid_stand_beside_those_by_item(inputs: ReportInputs, tmp_path: Path) -> None:
+    shared = {**inputs.metrics, "sid_metrics": scores(0.1)}
+    text, markdown = render(replace(inputs, metrics=shared), tmp_path)
+    table = [row for row in rows_of(section(text, "headline")) if row[0].startswith("hit@")]
+    assert ["hit@10", "0.2010", "0.2512", "0.0754", "0.1507"] in table
+    assert "| this model, by SID | 0.2512 [0.2412, 0.2612] |" in markdown
+
+
 PARTS = {
     "metrics": ("headline", "slices", "beyond-accuracy", "cost", "settings"),
     "training": ("training",),
+    "stages": ("cost",),
     "data_counts": ("data",),
     "sid_health": ("sids",),
     "examples": ("examples",),
@@ -276,7 +328,10 @@ def test_verdict_of_another_metric() -> None:
 def test_given_hit_curve_replaces_that_of_the_metrics(tmp_path: Path) -> None:
     curve = {"model": {k: k / 100 for k in range(1, 51)}, "sasrec": {1: 0.01, 50: 0.2}}
     inputs = ReportInputs("x", metrics={"metrics": scores(0.08)}, hit_curve=curve)
-    assert "hit@k by k (log scale): this model, sasrec" in render(inputs, tmp_path)[0]
+    text = render(inputs, tmp_path)[0]
+    assert "hit@k by k (log scale): this model, sasrec" in text
+    assert "bands" not in text  # the curve comes without intervals
+    assert "bands are 95% intervals" in render(replace(inputs, hit_curve={}), tmp_path)[0]
 
 
 def test_metrics_sort_by_kind_then_cutoff() -> None:
@@ -295,6 +350,8 @@ def test_metrics_sort_by_kind_then_cutoff() -> None:
         ("exclude_history", False, "no"),
         ("cutoffs", [1, 5], "1, 5"),
         ("seed", None, "–"),
+        ("valid_from", 1580515200, "2020-02-01 00:00"),
+        ("valid_from", 1580515200000, "1,580,515,200,000"),
     ],
 )
 def test_quantities(name: str, value: object, shown: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from recllm.baselines.ranking import BaselineRanking
 from recllm.catalog.items import Items
 from recllm.config.schema import EvalSection
 from recllm.errors import UserError
@@ -21,6 +22,12 @@ SECTION = EvalSection(engine=None, beams=3, cutoffs=(1, 2, 3), bootstrap=200)
 # Item e is cold. Items c and d share a SID.
 CODES = np.array([[0, 0], [0, 1], [1, 0], [1, 0], [2, 0]], dtype=np.int32)
 POPULARITY = np.array([6, 3, 2, 1, 0])
+
+#: Two recommended items a row, and none in the last.
+POPULAR = BaselineRanking(
+    np.array([0, 2, -1, 1], dtype=np.int32),
+    np.array([[0, 1], [0, 1], [0, 1], [-1, -1]], dtype=np.int32),
+)
 
 ROWS = {
     "row": [11, 12, 13, 14],
@@ -38,7 +45,7 @@ def scored(**changes: object) -> Scores:
         history_lengths=np.array([1, 4, 5, 60]),
         popularity=POPULARITY,
         codes=CODES,
-        baselines={"popularity": np.array([0, 2, -1, 1])},
+        baselines={"popularity": POPULAR},
     )
     table = pa.table({**ROWS, **changes})
     return score(
@@ -136,7 +143,7 @@ def test_every_row_is_in_one_slice_of_each_kind_but_cold_ones_have_no_popularity
 
 def test_beyond_accuracy_and_invalid_rate() -> None:
     found = scored()
-    beyond = found["beyond_accuracy"]
+    beyond = found["beyond_accuracy"]["model"]
     assert beyond["coverage"] == 1.0
     shown = [0, 1, 2, 0, 3, 1, 0, 4, 0, 1, 2]
     assert beyond["popularity_recommended"] == pytest.approx(POPULARITY[shown].mean())
@@ -147,12 +154,21 @@ def test_beyond_accuracy_and_invalid_rate() -> None:
     assert found["invalid_rate"] == pytest.approx(1 / 11)
 
 
+def test_beyond_accuracy_of_a_baseline() -> None:
+    beyond = scored()["beyond_accuracy"]["popularity"]
+    assert beyond["coverage"] == 2 / 5
+    assert beyond["diversity"] == 0  # both have the first code 0
+    assert beyond["popularity_recommended"] == pytest.approx((6 + 3) / 2)
+    assert beyond["popularity_targets"] == pytest.approx((6 + 2 + 0 + 3) / 4)
+    assert beyond["novelty"] == pytest.approx(-(math.log2(6 / 12) + math.log2(3 / 12)) / 2)
+
+
 def test_is_json_without_infinities_even_where_nothing_is_known() -> None:
     facts = Facts(np.ones(4, dtype=np.int64), np.zeros(5, dtype=np.int64), CODES, {})
     predictions = Predictions.from_table(pa.table(ROWS), ITEMS)
     found = score(predictions, facts, split="valid", section=SECTION, seed=0, settings={}, cost={})
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert "popularity_bias" not in found["beyond_accuracy"]
+    assert "popularity_bias" not in found["beyond_accuracy"]["model"]
     assert found["baselines"] == {} == found["paired"]
 
 

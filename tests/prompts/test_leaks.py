@@ -1,13 +1,14 @@
 """The leak lint finds each way in which a prompt could show its target."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from builders import make_rows, make_sequences
 
 from recllm.errors import UserError
-from recllm.prompts.leaks import check_leaks
+from recllm.prompts.leaks import check_leaks, find_leaks
 
 SEQUENCES = make_sequences([[1, 2, 3, 2, 4], [5, 6, 7, 8, 9]], [3, 3])
 TRAIN = make_rows(SEQUENCES, [(0, 0, 1), (0, 0, 2), (1, 0, 1), (1, 0, 2)])
@@ -44,3 +45,39 @@ def test_a_sound_split_passes_and_repeats_are_counted() -> None:
 def test_each_leak_is_found(splits: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         check_leaks(SEQUENCES, splits)
+
+
+#: Of both users: trained on until 30, validated on at 40, tested on at 50.
+TIMES = np.array([10, 20, 30, 40, 50, 11, 21, 30, 40, 50])
+
+
+def late(changes: dict[int, int]) -> list[str]:
+    times = TIMES.copy()
+    times[list(changes)] = list(changes.values())
+    return [
+        str(leak)
+        for leak in find_leaks(SEQUENCES, {"train": TRAIN, "valid": VALID, "test": TEST}, times)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        # the second user trains on something that happened when the first one is validated on
+        ({7: 40, 8: 41}, ["1 targets of valid .* row 3 of the log"]),
+        # and here when that one is tested on
+        ({7: 50, 8: 51, 9: 52}, ["1 targets of valid .* row 3", "1 targets of test .* row 4 of"]),
+        ({8: 50}, ["2 targets of test .* row 4 of the log"]),
+    ],
+)
+def test_a_global_cut_holds_for_everybody(changes: dict[int, int], expected: list[str]) -> None:
+    found = late(changes)
+    assert len(found) == len(expected)
+    for leak, pattern in zip(found, expected, strict=True):
+        assert re.match(pattern, leak), leak
+
+
+def test_all_leaks_are_told_at_once() -> None:
+    with pytest.raises(UserError, match=r"rows of valid have .*; 2 interactions are targets in"):
+        check_leaks(SEQUENCES, {"valid": TRAIN, "test": VALID, "train": VALID})

@@ -1,9 +1,12 @@
 """What hit rates do not show: how much of the catalogue is recommended, and to whom what."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from recllm.eval.report.conditions import conditions
 from recllm.eval.report.content import Cell, Section, Table
-from recllm.eval.report.formats import quantity, words
-from recllm.eval.report.inputs import ReportInputs, cutoff
+from recllm.eval.report.formats import MISSING, quantity, words
+from recllm.eval.report.inputs import ReportInputs, cutoff, display_name
 
 MEANINGS = {
     "coverage": "share of the catalogue that is recommended to anyone",
@@ -11,7 +14,7 @@ MEANINGS = {
     "novelty": "mean surprise of the recommended items, in bits",
     "diversity": "share of pairs in a list from different SID clusters",
     "popularity_recommended": "mean training interactions of what is recommended",
-    "popularity_targets": "mean training interactions of the targets",
+    "popularity_targets": "mean training interactions of the targets, the same for all",
     "popularity_bias": "popularity of what is recommended over that of the targets: 1 where alike",
     "invalid_rate": "share of recommendations that are no items of the catalogue",
 }
@@ -19,17 +22,27 @@ MEANINGS = {
 
 def build(inputs: ReportInputs) -> Section | None:
     """None where nothing of it was measured."""
-    values = dict(inputs.metrics.get("beyond_accuracy") or {})
+    found = {name: dict(v) for name, v in (inputs.metrics.get("beyond_accuracy") or {}).items()}
     if "invalid_rate" in inputs.metrics:
-        values["invalid_rate"] = inputs.metrics["invalid_rate"]
-    if not values:
+        found.setdefault("model", {})["invalid_rate"] = inputs.metrics["invalid_rate"]
+    measures = dict.fromkeys(name for values in found.values() for name in values)
+    if not measures:
         return None
     rows = [
-        [Cell(words(name), MEANINGS.get(name, "")), Cell(quantity(name, value))]
-        for name, value in values.items()
+        [
+            Cell(words(name), MEANINGS.get(name, "")),
+            *(_cell(name, values) for values in found.values()),
+        ]
+        for name in measures
     ]
-    table = Table(["", "this model"], rows)
-    return Section("beyond-accuracy", "Beyond accuracy", note=_note(inputs), tables=[table])
+    table = Table(["", *(display_name(name) for name in found)], rows)
+    return Section(
+        "beyond-accuracy", "Beyond accuracy", note=_note(inputs), tables=[table], wide=True
+    )
+
+
+def _cell(name: str, values: Mapping[str, Any]) -> Cell:
+    return Cell(quantity(name, values[name]) if name in values else MISSING)
 
 
 def _note(inputs: ReportInputs) -> str:

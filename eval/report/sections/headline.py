@@ -20,6 +20,9 @@ from recllm.eval.report.inputs import (
 )
 from recllm.eval.report.plots import Series, interval_plot, line_plot
 
+#: The model where an item that shares the target's SID counts as the target.
+BY_SID = "this model, by SID"
+
 
 def build(inputs: ReportInputs) -> Section | None:
     """None where the model has no metric."""
@@ -58,7 +61,7 @@ def _headline(inputs: ReportInputs, metric: str) -> Table:
         if recommender == "model" and inputs.sid_level:
             sid_level = [estimate_cell(inputs.sid_level.get(name)) for name in inputs.headline]
             blank = [estimate_cell(None)] if paired else []
-            rows.append([Cell("this model, by SID"), *sid_level, *blank])
+            rows.append([Cell(BY_SID), *sid_level, *blank])
     head = ["", *inputs.headline, *([f"model − baseline, {metric}"] if paired else [])]
     caption = "95% intervals by bootstrap over users; differences are paired by row"
     return Table(head, rows, caption)
@@ -68,12 +71,15 @@ def _all_metrics(inputs: ReportInputs) -> list[Table]:
     names = sort_metrics(inputs.model)
     if len(names) <= len(inputs.headline):
         return []
-    baselines = inputs.baselines
-    rows = [
-        estimate_row(name, [inputs.model[name], *(found.get(name) for found in baselines.values())])
-        for name in names
-    ]
-    head = ["", *(display_name(name) for name in ["model", *baselines])]
+    baselines, sid_level = inputs.baselines, inputs.sid_level
+    rows: list[list[Cell]] = []
+    for name in names:
+        compared = [inputs.model[name], *(found.get(name) for found in baselines.values())]
+        label, model, *others = estimate_row(name, compared)
+        by_sid = [estimate_cell(sid_level.get(name))] if sid_level else []
+        rows.append([label, model, *by_sid, *others])
+    head = ["", display_name("model"), *([BY_SID] if sid_level else [])]
+    head += [display_name(name) for name in baselines]
     return [Table(head, rows, "All metrics", folded=True)]
 
 
@@ -84,7 +90,8 @@ def _hit_curve(inputs: ReportInputs) -> Plot | None:
         return None
     shown = [k for k in (1, 2, 5, 10, 20, 50, 100) if k in ticks] if len(ticks) > 8 else ticks
     svg = line_plot("hit curve", curves, "k (log scale)", "hit@k", at=shown)
-    return Plot(svg, "hit@k over the cutoff k; bands are 95% intervals")
+    bands = "; bands are 95% intervals" if any(curve.intervals() for curve in curves) else ""
+    return Plot(svg, f"hit@k over the cutoff k{bands}")
 
 
 def _given_curves(inputs: ReportInputs) -> list[Series]:

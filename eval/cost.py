@@ -1,0 +1,86 @@
+"""What ranking and training took: time, memory, tokens."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from recllm.artifacts.cache import PeakMemory
+from recllm.artifacts.manifest import Manifest
+from recllm.catalog.histories import History
+
+#: Prompts held at a time while they are counted.
+BATCH = 4096
+
+
+@contextmanager
+def measured() -> Iterator[dict[str, float]]:
+    """Fills the dictionary that it yields when the block ends.
+
+    `seconds`; `peak_memory_bytes`, the most resident memory of this process meanwhile, whatever
+    else it holds; on a GPU `peak_gpu_memory_bytes`, the most that torch had allocated there.
+    """
+    import torch
+
+    cost: dict[str, float] = {}
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    started = time.monotonic()
+    with PeakMemory() as memory:
+        yield cost
+    cost["seconds"] = round(time.monotonic() - started, 2)
+    cost["peak_memory_bytes"] = memory.peak
+    if on_gpu:
+        cost["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+
+
+def count_tokens(checkpoint: Path, histories: Sequence[History], beams: int) -> dict[str, int]:
+    """The tokens that ranking these histories takes, however an engine goes about it.
+
+    `prompt_tokens`: of the rows' prompts, each counted once. `beam_tokens`: the codes that a
+    search follows, for each row and level but the last as many as there are beams, or codes
+    to choose from where those are fewer. A search that runs a prompt once for each beam computes
+    more tokens than these.
+    """
+    from recllm.models.recommender import load_renderer
+
+    renderer = load_renderer(checkpoint)
+    prompts = 0
+    for start in range(0, len(histories), BATCH):
+        batch = renderer.recommendation_prompts(histories[start : start + BATCH])
+        prompts += sum(map(len, batch))
+    codes = renderer.catalog.sids.codes
+    prefixes = [len(np.unique(codes[:, :depth], axis=0)) for depth in range(1, codes.shape[1])]
+    a_row = sum(min(beams, number) for number in prefixes)
+    return {"prompt_tokens": prompts, "beam_tokens": len(histories) * a_row}
+
+
+def training_cost(sft: Path, prompts: Path) -> dict[str, float]:
+    """What fine-tuning took, from what the stages `sft` and `prompts` wrote.
+
+    `seconds` and `peak_memory_bytes` are the whole stage's, validation included; `tokens` those
+    of the rows in all epochs. `tokens_per_second` is over the training with its validations. Of
+    a training that was interrupted, `resumed_from_step` says from where on the rest is told.
+    """
+    stage, rendered = Manifest.read(sft), Manifest.read(prompts)
+    if stage is None or rendered is None:
+        return {}
+    log = [json.loads(line) for line in (sft / "metrics.jsonl").read_text().splitlines()]
+    epochs = max((row["epoch"] for row in log if "epoch" in row), default=0.0)
+    tokens = round(rendered.counts["tokens"] * epochs)
+    cost: dict[str, float] = {
+        "seconds": round(stage.seconds, 2),
+        "peak_memory_bytes": stage.peak_memory_bytes,
+        "tokens": tokens,
+    }
+    steps, resumed = stage.counts["steps"], stage.counts.get("resumed_from_step", 0)
+    if resumed:
+        cost["resumed_from_step"] = resumed
+    runtime = next((row["train_runtime"] for row in log[::-1] if "train_runtime" in row), 0)
+    if runtime and steps > resumed:
+        cost["tokens_per_second"] = round(tokens * (steps - resumed) / steps / runtime, 1)
+    return cost

@@ -1,0 +1,88 @@
+"""Time, memory and tokens."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recllm.artifacts.manifest import Manifest
+from recllm.eval.cost import measured, training_cost
+
+
+def write_stage(folder: Path, stage: str, seconds: float, counts: dict[str, int]) -> Path:
+    path = folder / stage
+    path.mkdir()
+    Manifest(
+        stage=stage,
+        stage_version=1,
+        key="0",
+        settings={},
+        parents={},
+        seed=0,
+        code_version="0",
+        commit=None,
+        counts=counts,
+        files={},
+        seconds=seconds,
+        peak_memory_bytes=2**30,
+    ).write(path)
+    return path
+
+
+def cost_of(folder: Path, log: list[dict[str, Any]], **counts: int) -> dict[str, float]:
+    prompts = write_stage(folder, "prompts", 1.0, {"tokens": 1000})
+    sft = write_stage(folder, "sft", 50.0, {"steps": 20, **counts})
+    (sft / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    return training_cost(sft, prompts)
+
+
+LOG = [
+    {"epoch": 1.0, "loss": 3.0, "step": 10},
+    {"epoch": 2.0, "step": 20, "train_runtime": 40.0},
+]
+
+
+def test_training_takes_its_rows_once_an_epoch(tmp_path: Path) -> None:
+    assert cost_of(tmp_path, LOG, resumed_from_step=0) == {
+        "seconds": 50.0,
+        "peak_memory_bytes": 2**30,
+        "tokens": 2000,
+        "tokens_per_second": 50.0,
+    }
+
+
+def test_a_resumed_training_is_timed_from_where_it_went_on(tmp_path: Path) -> None:
+    cost = cost_of(tmp_path, LOG, resumed_from_step=15)
+    assert cost["tokens"] == 2000
+    assert cost["resumed_from_step"] == 15
+    assert cost["tokens_per_second"] == 2000 * 5 / 20 / 40
+
+
+@pytest.mark.parametrize(("log", "resumed"), [(LOG, 20), (LOG[:1], 0), ([], 0)])
+def test_no_rate_where_nothing_was_trained_or_timed(
+    tmp_path: Path, log: list[dict[str, Any]], resumed: int
+) -> None:
+    assert "tokens_per_second" not in cost_of(tmp_path, log, resumed_from_step=resumed)
+
+
+def test_nothing_is_said_of_a_training_that_left_no_manifest(tmp_path: Path) -> None:
+    assert training_cost(tmp_path, tmp_path) == {}
+
+
+def test_memory_is_the_most_that_was_held_meanwhile() -> None:
+    with measured() as before:
+        pass
+    with measured() as cost:
+        held = np.ones(2**25)  # 256 MiB
+        held += 1
+    assert cost["peak_memory_bytes"] > before["peak_memory_bytes"] + 2**27
+    assert cost["seconds"] > 0
+    assert "peak_gpu_memory_bytes" in cost or not _has_gpu()
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
