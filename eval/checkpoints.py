@@ -1,7 +1,6 @@
 """Several checkpoints on the same rows, in one table."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +39,6 @@ def evaluate_checkpoints(
             results[name] = evaluate(recipe, folder, inputs, out)
             stated = {"checkpoint": name, **results[name]}
             (out / "metrics.json").write_text(json.dumps(stated, indent=2, allow_nan=False))
-        shutil.rmtree(shown, ignore_errors=True)
         publish(Path(temporary), shown)
     return _table(results)
 

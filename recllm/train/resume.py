@@ -8,7 +8,9 @@ from typing import Any
 
 from transformers import Trainer
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+
+from recllm.artifacts.atomic import write_text
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +28,26 @@ def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> None:
         trainer.train()
         return
     log.info("sft: going on from %s", last.name)
+    _find_best_again(last)
     state = TrainerState.load_from_json(str(last / STATE))
     if evaluations_without_gain(state) >= patience:
         trainer.state = state
         trainer._load_best_model()
         return
     trainer.train(resume_from_checkpoint=str(last))
+
+
+def _find_best_again(checkpoint: Path) -> None:
+    """Name the best checkpoint by where it is now: the cache may have been moved since.
+
+    The trainer goes on with the last weights instead, where it does not find the best ones.
+    """
+    state = json.loads((checkpoint / STATE).read_bytes())
+    if state.get("best_global_step"):
+        best = checkpoint.with_name(f"{PREFIX_CHECKPOINT_DIR}-{state['best_global_step']}")
+        if state["best_model_checkpoint"] != str(best):
+            state["best_model_checkpoint"] = str(best)
+            write_text(checkpoint / STATE, json.dumps(state, indent=2))
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
@@ -47,6 +63,15 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
             log.warning("sft: %s is not whole; going back to the one before", Path(found).name)
             shutil.rmtree(found)
     return None
+
+
+def describe_last_checkpoint(folder: Path) -> str | None:
+    """The checkpoint that a training would go on from, in words; None where there is none."""
+    last = last_whole_checkpoint(folder)
+    if last is None:
+        return None
+    state = TrainerState.load_from_json(str(last / STATE))
+    return f"epoch {state.epoch or 0:.3g} of {state.num_train_epochs} ({last.name})"
 
 
 def evaluations_without_gain(state: TrainerState) -> int:
