@@ -13,5 +13,5 @@ class StorageError(Exception):
     """A disk that is full or cannot be written; nobody's mistake. The CLI exits with code 1."""
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (no error)
     """The user stopped the work; says what is kept. The CLI exits with code 1."""

@@ -104,20 +104,20 @@ def run(
     keys = stage_keys(stages)
     _check(recipe, stages, [s for s in stages if cache.why_absent(s.name, keys[s.name])])
     artifacts: dict[str, Artifact] = {}
-    with explaining(lambda: _describe_interruption(stages, keys, artifacts, cache)):
-        with RunFolder(recipe) as shown:
-            if until in (None, *PUBLISHERS):
-                shown.occupy()
-            for stage in stages:
-                parents = {name: artifacts[name] for name in stage.parents}
-                known = cache.find(stage.name, keys[stage.name])
-                if known is None:
-                    log.info("%s …", stage.name)
-                artifact = known or cache.build(stage, parents)
-                shown.publish(stage, artifact)
-                artifacts[stage.name] = artifact
-                if on_stage:
-                    on_stage(stage, artifact, known is None)
+    explained = explaining(lambda: _describe_interruption(stages, keys, artifacts, cache))
+    with explained, RunFolder(recipe) as shown:
+        if until in (None, *PUBLISHERS):
+            shown.occupy()
+        for stage in stages:
+            parents = {name: artifacts[name] for name in stage.parents}
+            known = cache.find(stage.name, keys[stage.name])
+            if known is None:
+                log.info("%s …", stage.name)
+            artifact = known or cache.build(stage, parents)
+            shown.publish(stage, artifact)
+            artifacts[stage.name] = artifact
+            if on_stage:
+                on_stage(stage, artifact, known is None)
     return artifacts
 
 
