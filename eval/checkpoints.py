@@ -12,6 +12,8 @@ from recllm.errors import UserError
 from recllm.eval.evaluation import evaluate
 from recllm.eval.scores import Scores
 
+#: Written last by `Recommender.save`; a folder without it is no checkpoint.
+DESCRIPTION = "recllm.json"
 COLUMNS = ("hit@10", "ndcg@10")
 
 
@@ -47,12 +49,18 @@ def find_checkpoint(name: str) -> Path:
     """The checkpoint in a folder: the folder itself, or `model` in the folder of a run.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or it holds no checkpoint.
     """
     folder = Path(name)
     if not folder.is_dir():
         raise UserError(f"--checkpoint {name}: expected the folder of a checkpoint; there is none")
-    return folder / "model" if (folder / "model" / "recllm.json").is_file() else folder
+    for found in (folder / "model", folder):
+        if (found / DESCRIPTION).is_file():
+            return found
+    raise UserError(
+        f"--checkpoint {name}: expected a recllm checkpoint, found no {DESCRIPTION}; "
+        "give the folder of a finished run, or `model` in it"
+    )
 
 
 def _table(results: dict[str, Scores]) -> str:

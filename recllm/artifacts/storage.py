@@ -51,16 +51,17 @@ def writing(folder: Path, setting: str) -> Iterator[None]:
 
 
 def require_folder(path: Path, setting: str) -> None:
-    """Refuse a setting that names a file, or a folder inside of one.
+    """Refuse a setting that names a file, a folder inside of one, or what no folder can be.
 
     Raises:
         UserError: it does.
     """
-    for place in (path, *path.parents):
-        if place.exists():
-            if not place.is_dir():
-                raise UserError(f"{setting}: expected a folder, but {place} is a file")
-            return
+    try:
+        place = next(place for place in (path, *path.parents) if place.exists())
+    except (OSError, ValueError) as error:  # too long, or with a character that no path has
+        raise UserError(f"{setting}: {path!r} cannot be a folder: {error}") from None
+    if not place.is_dir():
+        raise UserError(f"{setting}: expected a folder, but {place} is a file")
 
 
 def _probe(folder: Path) -> int | None:
@@ -87,5 +88,7 @@ def _says_full(error: BaseException | None) -> bool:
 
 
 def _place(error: Exception, folder: Path) -> str:
+    """The file that could not be written, where it is known to be one of the folder's."""
     named = error.filename if isinstance(error, OSError) else None
-    return str(named or folder)
+    inside = isinstance(named, str) and Path(named).is_relative_to(folder)
+    return str(named if inside else folder)

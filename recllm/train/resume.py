@@ -60,7 +60,7 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
             json.loads((Path(found) / STATE).read_bytes())
             return Path(found)
         except (OSError, ValueError):
-            log.warning("sft: %s is not whole; going back to the one before", Path(found).name)
+            log.warning("sft: %s is not whole; deleting it", Path(found).name)
             shutil.rmtree(found)
     return None
 

@@ -25,6 +25,7 @@ from recllm.models.tokenizers import sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
+from recllm.train.arguments import check_values
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
 from recllm.train.resume import describe_last_checkpoint, train_or_resume
@@ -151,10 +152,12 @@ class Sft(Stage):
             "disable_tqdm": True,  # StepBar takes its place
             "dataloader_pin_memory": resolve_device().type != "cpu",
         }
+        check_values(self.recipe.sft.trainer, SFTConfig, "sft.trainer")
         try:
             return SFTConfig(**(defaults | self.recipe.sft.trainer))
         except (TypeError, ValueError) as error:
-            raise UserError(f"sft.trainer: TRL does not take these settings: {error}") from None
+            said = " ".join(str(error).split())
+            raise UserError(f"sft.trainer: TRL does not take these settings: {said}") from None
 
 
 def _model_files(name: str | None) -> dict[str, str] | None:

@@ -62,7 +62,7 @@ def log(name: str, file: str, content: str | bytes | dict | None, *says: str) ->
     return Case(name, ("prep", "{folder}/recipe.yaml", path), says, {file: content})
 
 
-def items(name: str, file: str, content: str | bytes, *says: str) -> Case:
+def items(name: str, file: str, content: str | dict | None, *says: str) -> Case:
     """A mistake in the file of items."""
     path = f"data.items={FOLDER}/{file}"
     return Case(name, ("prep", "{folder}/recipe.yaml", path), (file, *says), {file: content})
@@ -113,10 +113,16 @@ RECIPES = [
     recipe("nothing at all", b"", "bad.yaml", "expected a mapping"),
     recipe("no section at all", b"seed: 1\n", "output_dir", "missing"),
     recipe("bytes that are no text", b"\xff\xfe\x00\x01seed", "bad.yaml", "cannot be read"),
-    recipe("a parent that is nowhere", b"extends: nothing-like-it\n", "'nothing-like-it'"),
+    recipe("a parent that is nowhere", b"extends: nothing-like-it\n", "bad.yaml", "'nothing-like-it'"),
     recipe("two parents", b"extends: [demo, recipe]\n", "extends", "one recipe"),
     recipe("a template that is nowhere", "prompts: {template: nothing}", "template", "'nothing'"),
     recipe("a key that is a number", "7: x", "7"),
+    recipe("a key that is a list", "? [a, b]\n: c", "line 2", "['a', 'b']"),
+    recipe("a day in a recipe that does not exist", "description: 2024-99-99", "not valid YAML"),
+    recipe("a thousand brackets", "seed: " + 1000 * "[" + 1000 * "]", "not valid YAML"),
+    recipe("a number of 5000 digits", "seed: " + 5000 * "9", "not valid YAML"),
+    recipe("a path with a null in it", 'output_dir: "a\\0b"', "output_dir", "null"),
+    recipe("a path too long", "data: {path: " + 5000 * "a" + "}", "File name too long"),
     Case(
         "a circle", ("run", "{folder}/a.yaml"), ("circle", "a.yaml -> b.yaml -> a.yaml"),
         {"a.yaml": "extends: b\n", "b.yaml": "extends: a\n"},
@@ -140,6 +146,10 @@ OVERRIDES = [
     override("a section that does not exist", "training.x=3", says=("training",)),
     override("a key below a number", "seed.x=3", says=("seed",)),
     override("a section replaced", "sid=3", says=("sid", "3")),
+    override("a text as a rate", "sft.trainer.learning_rate=fast", says=("learning_rate", "'fast'")),
+    override("no epochs", "sft.trainer.num_train_epochs=0", says=("num_train_epochs", "above 0")),
+    override("no batch", "sft.trainer.per_device_train_batch_size=0", says=("above 0",)),
+    override("half a batch", "sft.trainer.per_device_train_batch_size=.5", says=("int", "0.5")),
     override("another setting of TRL's", "sft.trainer.eval_strategy=never", says=("never",)),
     override("an unknown stage", "--until", "train", says=("'train'", "stages: ingest")),
     override("an unknown option", "--dry", says=("--dry",)),
@@ -155,8 +165,18 @@ OVERRIDES = [
         ("run/model", "not made by recllm"), {"run/model/mine.txt": "mine"},
     ),
     Case(
+        "a template that is no YAML",
+        ("prep", "{folder}/recipe.yaml", "prompts.template={folder}/t.yaml"),
+        ("t.yaml", "cannot be read"), {"t.yaml": "prompt: {"},
+    ),
+    Case(
+        "a base model that cannot be loaded",
+        ("prep", "{folder}/recipe.yaml", "model.name={folder}/base"),
+        ("model.name", "base"), {"base/config.json": "{"},
+    ),
+    Case(
         "a base model without a model", ("prep", "{folder}/recipe.yaml", "model.name={folder}/base"),
-        ("model.name", "base"), {"base/notes.txt": "no model"},
+        ("model.name", "base", "config.json"), {"base/notes.txt": "no model"},
     ),
 ]  # fmt: skip
 
@@ -165,14 +185,14 @@ PARQUET = pa.table({"user_id": ["a"], "item": ["b"]})
 LOGS = [
     log("a log that is nowhere", "no.csv", None, "no.csv", "no such file"),
     log("an empty file", "bad.csv", "", "bad.csv", "empty"),
-    log("only a header", "bad.csv", HEADER, "no interactions"),
+    log("only a header", "bad.csv", HEADER, "bad.csv", "no interactions"),
     log("an empty JSON file", "bad.jsonl", "\n", "bad.jsonl", "no rows"),
     log("a column that is missing", "bad.csv", LOG.replace("item_id", "thing"), "'item_id'"),
     log("a column that stands twice", "bad.csv", LOG.replace("item_id", "user_id"), "twice"),
     log("no header", "bad.csv", LOG.removeprefix(HEADER), "bad.csv", "'user_id'"),
-    log("a row too short", "bad.csv", replaced(5, "u1"), "bad.csv", "line"),
-    log("a row too long", "bad.csv", replaced(5, "u1,i1,7,8,9"), "bad.csv", "6"),
-    log("an open quote", "bad.csv", replaced(5, '"u1,i1,7'), "bad.csv"),
+    log("a row too short", "bad.csv", replaced(5, "u1"), "bad.csv", "Line: 6"),
+    log("a row too long", "bad.csv", replaced(5, "u1,i1,7,8,9"), "bad.csv", "Line: 6"),
+    log("an open quote", "bad.csv", replaced(5, '"u1,i1,7'), "Line: 6", "unterminated quote"),
     log("no user", "bad.csv", replaced(5, ",i1,7"), "'user_id'", "line 6"),
     log("no item", "bad.csv", replaced(5, "u1,,7"), "'item_id'", "line 6"),
     log("no time", "bad.csv", replaced(5, "u1,i1,"), "'timestamp'", "line 6"),
@@ -181,13 +201,13 @@ LOGS = [
     log("an endless time", "bad.csv", replaced(5, "u1,i1,inf"), "'timestamp'", "line 6"),
     log("a day that does not exist", "bad.csv", replaced(5, "u1,i1,2024-02-30"), "line 6"),
     log("a number too long", "bad.csv", replaced(5, "u1,i1," + 30 * "9"), "'timestamp'", "line 6"),
-    log("not UTF-8", "bad.csv", LOG.replace("u1", "ü").encode("latin-1"), "bad.csv"),
-    log("UTF-16", "bad.csv", LOG.encode("utf-16"), "bad.csv"),
+    log("not UTF-8", "bad.csv", LOG.replace("u1", "ü").encode("latin-1"), "bad.csv", "UTF-8"),
+    log("UTF-16", "bad.csv", LOG.encode("utf-16"), "bad.csv", "UTF-8"),
     log("a gzip cut off", "bad.csv.gz", cut(LOG), "bad.csv.gz"),
     log("a gzip that is none", "bad.csv.gz", LOG, "bad.csv.gz"),
     log("JSON cut in half", "bad.jsonl", JSON_LOG[:-20], "bad.jsonl"),
     log("JSON without a column", "bad.jsonl", JSON_LOG.replace("item_id", "x"), "'item_id'"),
-    log("JSON of numbers", "bad.jsonl", "1\n2\n", "bad.jsonl"),
+    log("JSON of numbers", "bad.jsonl", "1\n2\n", "bad.jsonl", "JSON objects"),
     log("JSON rows that lack a key", "bad.jsonl", JSON_LOG + '{"user_id": "u"}\n', "line 65"),
     log("Parquet that is none", "bad.parquet", LOG, "bad.parquet"),
     log("a kind that is unknown", "bad.xlsx", LOG, "bad.xlsx", ".csv"),
@@ -197,8 +217,7 @@ LOGS = [
     log("one interaction", "bad.csv", HEADER + "u,i,1\n", "k-core 5 removes all"),
     Case(
         "a rating that is no number", ("prep", "{folder}/recipe.yaml"), ("'rating'", "line 3"),
-        {"log.csv": LOG.replace("stamp\n", "stamp,rating\n").replace(",0\n", ",0,5\n")
-                       .replace("u0,i1,1\n", "u0,i1,1,good\n").replace(",2\n", ",2,1\n")},
+        {"log.csv": "user_id,item_id,timestamp,rating\nu1,i1,1,5\nu1,i2,2,good\n"},
     ),
     Case(
         "a least rating without ratings",
@@ -236,11 +255,12 @@ LOGS = [
         ("prep", "{folder}/recipe.yaml", "data.source=movielens", "data.path={folder}"),
         ("ratings",),
     ),
-    items("an items file that is nowhere", "no/items.csv", "", "empty"),
+    items("an items file that is nowhere", "no.csv", None, "no such file"),
+    items("an items file that is empty", "items.csv", "", "empty"),
     items("no item column", "items.csv", "id,title\na,b\n", "'item_id'"),
     items("an item twice", "items.csv", ITEMS + "i1,Again\n", "more than once", "'i1'"),
     items("an item without id", "items.csv", ITEMS + ",Nothing\n", "'item_id'", "line 10"),
-    items("items that are a folder", "items.csv/x", "", "empty"),
+    items("an items file that is a folder", "items.csv", {}, "expected a file"),
 ]  # fmt: skip
 
 COMMANDS = [
@@ -262,7 +282,7 @@ COMMANDS = [
     ),
     Case(
         "a checkpoint of another format", ("recommend", "{folder}/m", "--history", "a"),
-        ("{folder}/m", "format is 7"), {"m/recllm.json": '{{"format": 7}}'},
+        ("{folder}/m", "format is 7"), {"m/recllm.json": '{"format": 7}'},
     ),
     Case(
         "a checkpoint that is nowhere", ("eval", "{folder}/recipe.yaml", "--checkpoint", "no/such"),
@@ -306,11 +326,9 @@ def test_a_mistake_is_one_message_that_names_it(case: Case, tmp_path: Path) -> N
     assert "Traceback" not in outcome.err
     for part in case.says:
         assert part.format(folder=tmp_path) in outcome.err, outcome.err
-    complaints = [n for n, line in enumerate(outcome.err.splitlines()) if "recllm: " in line]
-    lines = outcome.err.splitlines()
-    if complaints:
-        (first,) = complaints
-        assert "mistake" in lines[first] or first == len(lines) - 1, outcome.err
+    lines = [line for line in outcome.err.splitlines() if not line.endswith(" …")]
+    assert lines[0].startswith(("recllm: ", "Usage: ")), outcome.err
+    assert len(lines) == 1 or "mistake" in lines[0] or lines[-1].startswith("Error: "), outcome.err
     for manifest in (tmp_path / "cache").glob("*/*/manifest.json"):
         assert Manifest.read(manifest.parent) is not None
     assert not list((tmp_path / "cache").glob("*/*.partial"))

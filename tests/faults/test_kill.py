@@ -12,7 +12,9 @@ KILLS = 2
 
 
 @pytest.mark.slow
-def test_killed_in_every_stage_a_run_ends_as_an_uninterrupted_one(whole: Place, tmp_path: Path) -> None:
+def test_killed_in_every_stage_a_run_ends_as_an_uninterrupted_one(
+    whole: Place, tmp_path: Path
+) -> None:
     seconds = {stage: whole.manifest(stage)["seconds"] for stage in (*PREPARING, *REST)}
     killed, rng = Place(tmp_path, whole.recipe), random.Random(0)
     preparing = {stage: seconds[stage] for stage in PREPARING}

@@ -8,6 +8,8 @@ from faults import Place, check_nothing_half
 
 from recllm.cli.pipeline import STAGES
 
+LONG = "sft.trainer.num_train_epochs=100"
+
 
 @pytest.mark.slow
 def test_two_runs_of_one_recipe_build_each_stage_once(whole: Place, tmp_path: Path) -> None:
@@ -16,7 +18,8 @@ def test_two_runs_of_one_recipe_build_each_stage_once(whole: Place, tmp_path: Pa
     ended = [started.wait() for started in both]
     assert [end.code for end in ended] == [0, 0], ended
     for stage in STAGES:
-        lines = [line for end in ended for line in end.out.splitlines() if line.startswith(stage)]
+        said = [line for end in ended for line in end.out.splitlines()]
+        lines = [line for line in said if line.split()[:1] == [stage]]
         assert sorted("cached" in line for line in lines) == [False, True], lines
     assert place.metrics() == whole.metrics()
     assert place.weights() == whole.weights()
@@ -28,7 +31,7 @@ def test_two_runs_of_one_recipe_build_each_stage_once(whole: Place, tmp_path: Pa
 def test_a_run_of_another_recipe_is_kept_out_until_the_first_is_dead(
     whole: Place, tmp_path: Path
 ) -> None:
-    first = Place(tmp_path, whole.recipe, ("seed=1", "sft.trainer.num_train_epochs=100"))
+    first = Place(tmp_path, whole.recipe, ("seed=1", "sft.patience=100", LONG))
     second = Place(tmp_path, whole.recipe)
     started = first.start()
     assert started.wait_until(lambda: "sft …\n" in started.said())
