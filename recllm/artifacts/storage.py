@@ -56,10 +56,12 @@ def require_folder(path: Path, setting: str) -> None:
     Raises:
         UserError: it does.
     """
+    if "\0" in str(path):
+        raise UserError(f"{setting}: expected a folder, found {str(path)!r} with a null in it")
     try:
         place = next(place for place in (path, *path.parents) if place.exists())
-    except (OSError, ValueError) as error:  # too long, or with a character that no path has
-        raise UserError(f"{setting}: {path!r} cannot be a folder: {error}") from None
+    except OSError as error:
+        raise UserError(f"{setting}: {path} cannot be a folder: {error.strerror}") from None
     if not place.is_dir():
         raise UserError(f"{setting}: expected a folder, but {place} is a file")
 

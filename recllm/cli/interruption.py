@@ -6,16 +6,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 from recllm.errors import Interrupted, StorageError, UserError
 
 
+@dataclass
 class _Watch:
     """Whether Ctrl-C was pressed, and what there is to say then."""
 
-    pressed = False
+    pressed: bool = False
     describe: Callable[[], str] | None = None
+
+
+_watch = _Watch()
 
 
 @contextmanager
@@ -24,7 +29,7 @@ def watching() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _Watch.pressed = False
+    _watch.pressed = False
     before = signal.signal(signal.SIGINT, _on_interrupt)
     try:
         yield
@@ -39,7 +44,7 @@ def explaining(describe: Callable[[], str]) -> Iterator[None]:
     Libraries turn a KeyboardInterrupt that reaches them into errors of their own: whatever is
     raised after Ctrl-C is taken for its consequence.
     """
-    _Watch.describe = describe
+    _watch.describe = describe
     try:
         yield
     except (UserError, StorageError):
@@ -47,16 +52,16 @@ def explaining(describe: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         raise Interrupted(describe()) from None
     except Exception:
-        if _Watch.pressed:
+        if _watch.pressed:
             raise Interrupted(describe()) from None
         raise
     finally:
-        _Watch.describe = None
+        _watch.describe = None
 
 
 def leave(code: int) -> None:
     """End the program; after Ctrl-C without tidying up, which a second one would interrupt."""
-    if _Watch.pressed:
+    if _watch.pressed:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -65,9 +70,9 @@ def leave(code: int) -> None:
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:
     del number, frame
-    if _Watch.pressed:
-        said = _Watch.describe() if _Watch.describe else "interrupted"
+    if _watch.pressed:
+        said = _watch.describe() if _watch.describe else "interrupted"
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"recllm: {said}\n".encode())
         os._exit(1)
-    _Watch.pressed = True
+    _watch.pressed = True
     raise KeyboardInterrupt

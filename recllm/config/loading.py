@@ -13,7 +13,6 @@ from recllm.config.schema import Recipe, section_types
 from recllm.config.validation import dump, validate
 from recllm.errors import UserError
 
-
 #: What the loader raises: also for a date that does not exist, or brackets a thousand deep.
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 

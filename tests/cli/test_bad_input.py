@@ -5,8 +5,6 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from command_line import Outcome, recllm
 
@@ -113,7 +111,7 @@ RECIPES = [
     recipe("nothing at all", b"", "bad.yaml", "expected a mapping"),
     recipe("no section at all", b"seed: 1\n", "output_dir", "missing"),
     recipe("bytes that are no text", b"\xff\xfe\x00\x01seed", "bad.yaml", "cannot be read"),
-    recipe("a parent that is nowhere", b"extends: nothing-like-it\n", "bad.yaml", "'nothing-like-it'"),
+    recipe("a parent that is nowhere", b"extends: nothing-like\n", "bad.yaml", "'nothing-like'"),
     recipe("two parents", b"extends: [demo, recipe]\n", "extends", "one recipe"),
     recipe("a template that is nowhere", "prompts: {template: nothing}", "template", "'nothing'"),
     recipe("a key that is a number", "7: x", "7"),
@@ -146,7 +144,7 @@ OVERRIDES = [
     override("a section that does not exist", "training.x=3", says=("training",)),
     override("a key below a number", "seed.x=3", says=("seed",)),
     override("a section replaced", "sid=3", says=("sid", "3")),
-    override("a text as a rate", "sft.trainer.learning_rate=fast", says=("learning_rate", "'fast'")),
+    override("a text as a rate", "sft.trainer.learning_rate=fast", says=("float", "'fast'")),
     override("no epochs", "sft.trainer.num_train_epochs=0", says=("num_train_epochs", "above 0")),
     override("no batch", "sft.trainer.per_device_train_batch_size=0", says=("above 0",)),
     override("half a batch", "sft.trainer.per_device_train_batch_size=.5", says=("int", "0.5")),
@@ -157,7 +155,7 @@ OVERRIDES = [
     override("an output_dir that is a file", "output_dir={folder}/log.csv", says=("output_dir",)),
     override("a cache_dir that is a file", "cache_dir={folder}/log.csv", says=("cache_dir",)),
     override(
-        "a targets that the template does not allow", "prompts.template=alpaca",
+        "targets that the template does not allow", "prompts.template=alpaca",
         "sft.targets=all", says=("targets: all",),
     ),
     Case(
@@ -175,12 +173,11 @@ OVERRIDES = [
         ("model.name", "base"), {"base/config.json": "{"},
     ),
     Case(
-        "a base model without a model", ("prep", "{folder}/recipe.yaml", "model.name={folder}/base"),
+        "a base model without a model",
+        ("prep", "{folder}/recipe.yaml", "model.name={folder}/base"),
         ("model.name", "base", "config.json"), {"base/notes.txt": "no model"},
     ),
 ]  # fmt: skip
-
-PARQUET = pa.table({"user_id": ["a"], "item": ["b"]})
 
 LOGS = [
     log("a log that is nowhere", "no.csv", None, "no.csv", "no such file"),

@@ -19,8 +19,8 @@ def test_killed_in_every_stage_a_run_ends_as_an_uninterrupted_one(
     killed, rng = Place(tmp_path, whole.recipe), random.Random(0)
     preparing = {stage: seconds[stage] for stage in PREPARING}
     rest = {stage: seconds[stage] for stage in REST}
-    tallies = kill_in_stages(killed, preparing, KILLS, rng, whole, last="prompts")
-    tallies += kill_in_stages(killed, rest, KILLS, rng, whole)
+    tallies = kill_in_stages(killed, preparing, whole, KILLS, rng, last="prompts")
+    tallies += kill_in_stages(killed, rest, whole, KILLS, rng)
     killed.finish()
     assert [tally.hits for tally in tallies] == [KILLS] * 10
     assert not any(tally.redone for tally in tallies)

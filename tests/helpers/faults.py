@@ -52,7 +52,7 @@ class Started:
     """A `recllm` in a process group of its own, its output in files."""
 
     def __init__(self, arguments: Sequence[str], **options: Any) -> None:
-        self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+        self._out, self._err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115
         environment = os.environ | ENVIRONMENT
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.process = subprocess.Popen(
@@ -162,9 +162,10 @@ class Kills:
 def kill_in_stages(
     place: Place,
     seconds: dict[str, float],
+    reference: Place,
     hits: int,
     rng: random.Random,
-    reference: Place,
+    *,
     last: str | None = None,
 ) -> list[Kills]:
     """Kill runs in each stage in turn, `hits` times in each; the run is not finished after that.
@@ -175,6 +176,7 @@ def kill_in_stages(
     Args:
         seconds: how long after its start each stage may be killed.
         reference: the same recipe, run to its end without a kill.
+        hits: how many kills must hit in each stage.
         last: where the runs stop, if not at the report.
 
     Raises:
