@@ -11,9 +11,8 @@ from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.eval.evaluation import evaluate
 from recllm.eval.scores import Scores
+from recllm.models.recommender import DESCRIPTION
 
-#: Written last by `Recommender.save`; a folder without it is no checkpoint.
-DESCRIPTION = "recllm.json"
 COLUMNS = ("hit@10", "ndcg@10")
 
 

@@ -48,7 +48,7 @@ def main() -> None:
 def _run() -> int:
     """Run the command and say what went wrong; the exit code."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="recllm", standalone_mode=False)
     except UserError as error:
         return _complain(str(error), 2)
     except click.ClickException as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Outcome, recllm
+from faults import Started
 
 from recllm.artifacts.manifest import Manifest
 
@@ -330,6 +331,14 @@ def test_a_mistake_is_one_message_that_names_it(case: Case, tmp_path: Path) -> N
         assert Manifest.read(manifest.parent) is not None
     assert not list((tmp_path / "cache").glob("*/*.partial"))
     assert not (tmp_path / "run" / "model" / "recllm.json").exists()
+
+
+@pytest.mark.parametrize("name", ["a misspelt key", "a gzip cut off", "an unknown command"])
+def test_a_mistake_in_a_process_of_its_own(name: str, tmp_path: Path) -> None:
+    (case,) = [case for case in CASES if case.name == name]
+    expected = call(tmp_path, case)
+    ended = Started([part.format(folder=tmp_path) for part in case.arguments]).wait()
+    assert (ended.code, ended.err) == (2, expected.err)
 
 
 def test_there_are_many_kinds_of_mistakes() -> None:

@@ -41,7 +41,8 @@ def test_damaged_artifacts_are_rebuilt_and_nothing_else_is(whole: Place, tmp_pat
     for stage, (_, _, reason) in damages.items():
         (line,) = [line for line in ended.err.splitlines() if line.startswith(f"{stage}: rebuild")]
         assert reason in line
-        assert any(line.startswith(stage) and reason in line for line in planned.splitlines())
+        if stage in ("ingest", "sid"):  # of the others it says that a parent will run
+            assert any(line.startswith(stage) and reason in line for line in planned.splitlines())
     lines = [line for line in ended.out.splitlines() if line.split()[:1] and line[0] != " "]
     built = [line.split()[0] for line in lines if " s  " in line]
     assert built == list(damages)
