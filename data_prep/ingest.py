@@ -46,7 +46,8 @@ class Ingest(Stage):
         """Write `interactions.parquet` and `items.parquet`; see `recllm.data_prep.sources`."""
         counts = self.recipe.data.source.ingest(out)
         if not counts["interactions"]:
-            raise UserError("the log holds no interactions; check data.path and data.columns")
+            names = ", ".join(map(str, self.recipe.data.source.input_files())) or "the log"
+            raise UserError(f"{names}: no interactions were found; check data.path")
         check_tables(out)
         return counts
 

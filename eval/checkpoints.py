@@ -1,7 +1,6 @@
 """Several checkpoints on the same rows, in one table."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.eval.evaluation import evaluate
 from recllm.eval.scores import Scores
+from recllm.models.recommender import DESCRIPTION
 
 COLUMNS = ("hit@10", "ndcg@10")
 
@@ -40,7 +40,6 @@ def evaluate_checkpoints(
             results[name] = evaluate(recipe, folder, inputs, out)
             stated = {"checkpoint": name, **results[name]}
             (out / "metrics.json").write_text(json.dumps(stated, indent=2, allow_nan=False))
-        shutil.rmtree(shown, ignore_errors=True)
         publish(Path(temporary), shown)
     return _table(results)
 
@@ -49,12 +48,18 @@ def find_checkpoint(name: str) -> Path:
     """The checkpoint in a folder: the folder itself, or `model` in the folder of a run.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or it holds no checkpoint.
     """
     folder = Path(name)
     if not folder.is_dir():
         raise UserError(f"--checkpoint {name}: expected the folder of a checkpoint; there is none")
-    return folder / "model" if (folder / "model" / "recllm.json").is_file() else folder
+    for found in (folder / "model", folder):
+        if (found / DESCRIPTION).is_file():
+            return found
+    raise UserError(
+        f"--checkpoint {name}: expected a recllm checkpoint, found no {DESCRIPTION}; "
+        "give the folder of a finished run, or `model` in it"
+    )
 
 
 def _table(results: dict[str, Scores]) -> str:

@@ -1,4 +1,4 @@
-"""The one exception that means: the user can put this right."""
+"""The exceptions that end in one clear line instead of a traceback."""
 
 
 class UserError(Exception):
@@ -7,3 +7,11 @@ class UserError(Exception):
     The message says what was expected, what was found and what to do. The CLI prints it as one
     line on stderr, without a traceback, and exits with code 2.
     """
+
+
+class StorageError(Exception):
+    """A disk that is full or cannot be written; nobody's mistake. The CLI exits with code 1."""
+
+
+class Interrupted(Exception):  # noqa: N818 (no error)
+    """The user stopped the work; says what is kept. The CLI exits with code 1."""

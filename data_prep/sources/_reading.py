@@ -27,13 +27,19 @@ FORMATS = {
     ".ndjson": "json",
     ".parquet": "parquet",
 }
+#: How the line of DuckDB's message begins that says what is wrong with a line of CSV.
+CSV_REASONS = ("Expected Number", "Value with", "Invalid unicode", "Maximum line size")
 #: JSON objects need not all have the same keys; those of the first ones count as the columns.
 JSON_SAMPLE = 10_000
 
 
 def existing(path: Path) -> Path:
     """`path`, which must exist."""
-    if not path.exists():
+    try:
+        found = path.exists()
+    except OSError as error:  # a name too long, a folder that must not be looked into
+        raise UserError(f"{path}: {error.strerror}; check the path") from None
+    if not found:
         raise UserError(f"{path}: no such file or folder; check the path (it is read from here)")
     return path
 
@@ -95,7 +101,8 @@ def column_names(con: "Backend", path: Path) -> list[str]:
         else:
             names = [row[0] for row in _describe_parquet(con, path)]
     if not names:
-        raise UserError(f"{path}: the file holds no rows")
+        objects = " (expected JSON objects, one a line)" if kind == "json" else ""
+        raise UserError(f"{path}: the file holds no rows{objects}")
     if len({name.lower() for name in names}) < len(names):
         raise UserError(f"{path}: a column stands twice: {', '.join(names)}; rename one of them")
     return names
@@ -124,10 +131,17 @@ def _readable(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (duckdb.Error, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        said = [line for line in lines[:3] if line and not line.startswith("Original Line")]
-        raise UserError(f"{path}: the file cannot be read: {'; '.join(said)}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: expected text in UTF-8, found other bytes ({error})") from None
+    except (duckdb.Error, OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: the file cannot be read: {_first_words(str(error))}") from None
+
+
+def _first_words(message: str) -> str:
+    """What is wrong: DuckDB's messages go on with rows of the file, its settings and advice."""
+    first, *rest = [line.strip() for line in message.splitlines()] or [""]
+    reason = next((line for line in rest if line.startswith(CSV_REASONS)), "")
+    return "; ".join(filter(None, (first, reason)))
 
 
 def _format(path: Path) -> str | None:

@@ -20,6 +20,7 @@ from recllm.data_prep.sources._reading import (
     require_table,
 )
 from recllm.data_prep.tables import session
+from recllm.errors import UserError
 
 USUAL = {
     "user": ("user_id", "user"),
@@ -88,6 +89,8 @@ class Files(Source):
     def _paths(self) -> tuple[Path, Path | None]:
         path = existing(self.path)
         items = existing(self.items) if self.items else None
+        if items is not None and items.is_dir():
+            raise UserError(f"data.items: expected a file, found the folder {items}")
         if not path.is_dir():
             return path, items
         return require_table(path, "interactions"), items or find_table(path, "items")

@@ -9,13 +9,15 @@ from pathlib import Path
 
 #: Files of this size and above are linked.
 LINKED_BYTES = 1 << 20
+#: What the names of unfinished files and folders start with; a killed process leaves them.
+UNFINISHED = ".unfinished-"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{UNFINISHED}{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -40,7 +42,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     """
     if source.stat().st_size >= LINKED_BYTES:
         target.parent.mkdir(parents=True, exist_ok=True)
-        linked = target.with_name(f".{target.name}.{os.getpid()}")
+        linked = target.with_name(f"{UNFINISHED}{target.name}.{os.getpid()}")
         try:
             os.link(source, linked)
             linked.replace(target)
@@ -49,6 +51,24 @@ def link_or_copy(source: Path, target: Path) -> None:
             linked.unlink(missing_ok=True)
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link or a whole folder; what a link points to is left alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a killed process left unfinished in `folder` and the folders in it.
+
+    Nobody else may be writing there.
+    """
+    for pattern in (f"{UNFINISHED}*", f"*/{UNFINISHED}*"):
+        for path in list(folder.glob(pattern)):
+            remove(path)
 
 
 def _umask() -> int:

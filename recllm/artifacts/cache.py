@@ -4,7 +4,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,17 @@ import psutil
 from filelock import FileLock, Timeout
 
 import recllm
+from recllm.artifacts.atomic import remove, remove_unfinished
 from recllm.artifacts.manifest import (
     Manifest,
     current_commit,
     describe_files,
     find_damage,
+    find_strangers,
     hash_json,
 )
 from recllm.artifacts.stage import Stage
+from recllm.artifacts.storage import writing
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +62,13 @@ class Cache:
         return self.folder / stage / key
 
     def find(self, stage: str, key: str) -> Artifact | None:
-        """The artifact, if it exists and every file still has the hash in its manifest."""
-        artifact, damage = self._inspect(stage, key)
-        if damage:
-            log.warning("%s: the cached artifact is damaged (%s)", stage, damage)
+        """The artifact, if it exists and every file still has the hash in its manifest.
+
+        Files that somebody put among its own are moved out: a model's folder is read as a whole.
+        """
+        artifact, _ = self._inspect(stage, key)
+        if artifact:
+            self._move_out_strangers(artifact)
         return artifact
 
     def why_absent(self, stage: str, key: str) -> str | None:
@@ -71,7 +78,7 @@ class Cache:
             return None
         if damage:
             return f"its artifact is damaged: {damage}"
-        if self._partial(stage, key).exists():
+        if self.partial(stage, key).exists():
             return "an earlier build was interrupted"
         others = [p for p in (self.folder / stage).glob("*") if (p / "manifest.json").exists()]
         return "its settings or inputs changed" if others else "it has not run yet"
@@ -86,35 +93,48 @@ class Cache:
         found = self.find(stage.name, key)
         if found:
             return found
-        final, partial = self.path(stage.name, key), self._partial(stage.name, key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(final.with_suffix(".lock"))
+        with writing(self.folder, "cache_dir"), self._locked(stage.name, key):
+            return self.find(stage.name, key) or self._build_aside(stage, key, parents)
+
+    def partial(self, stage: str, key: str) -> Path:
+        """Where the artifact is while it is built."""
+        return self.folder / stage / f"{key}.partial"
+
+    @contextmanager
+    def _locked(self, stage: str, key: str) -> Iterator[None]:
+        path = self.path(stage, key).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("%s: another process is building this; waiting for it", stage.name)
+            log.info("%s: another process is building this; waiting for it", stage)
             lock.acquire()
         try:
-            found = self.find(stage.name, key)
-            if found:
-                return found
-            if final.exists():
-                log.warning("%s: rebuilding the damaged artifact", stage.name)
-                shutil.rmtree(final)
-            if partial.exists() and not stage.resumable:
-                shutil.rmtree(partial)
-            partial.mkdir(exist_ok=True)
-            try:
-                manifest = self._run(stage, key, parents, partial)
-            except BaseException:
-                if not stage.resumable:
-                    shutil.rmtree(partial, ignore_errors=True)
-                raise
-            partial.rename(final)
-            self._verified[final] = manifest
-            return Artifact(final, manifest)
+            yield
         finally:
             lock.release()
+
+    def _build_aside(self, stage: Stage, key: str, parents: Mapping[str, Artifact]) -> Artifact:
+        final, partial = self.path(stage.name, key), self.partial(stage.name, key)
+        _, damage = self._inspect(stage.name, key)
+        if damage:
+            log.warning("%s: rebuilding the damaged artifact (%s)", stage.name, damage)
+            remove(final)
+        if not stage.resumable:
+            remove(partial)
+        partial.mkdir(exist_ok=True)
+        remove_unfinished(partial)
+        try:
+            with writing(self.folder, "cache_dir"):  # asks the disk before the files are deleted
+                manifest = self._run(stage, key, parents, partial)
+        except BaseException:
+            if not stage.resumable:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        partial.rename(final)
+        self._verified[final] = manifest
+        return Artifact(final, manifest)
 
     def _run(
         self, stage: Stage, key: str, parents: Mapping[str, Artifact], folder: Path
@@ -143,19 +163,34 @@ class Cache:
         folder = self.path(stage, key)
         if folder in self._verified:
             return Artifact(folder, self._verified[folder]), None
-        if not folder.exists():
+        if not folder.exists() and not folder.is_symlink():
             return None, None
         manifest = Manifest.read(folder)
         if manifest is None:
             return None, "its manifest is missing or unreadable"
+        if (manifest.stage, manifest.key) != (stage, key):
+            return None, "its manifest is that of another artifact"
         damage = find_damage(folder, manifest)
         if damage:
             return None, damage
         self._verified[folder] = manifest
         return Artifact(folder, manifest), None
 
-    def _partial(self, stage: str, key: str) -> Path:
-        return self.folder / stage / f"{key}.partial"
+    def _move_out_strangers(self, artifact: Artifact) -> None:
+        strangers = find_strangers(artifact.path, artifact.manifest)
+        if not strangers:
+            return
+        aside = artifact.path.with_suffix(".strangers")
+        with writing(self.folder, "cache_dir"):
+            for name in strangers:
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                (artifact.path / name).rename(aside / name)
+        log.warning(
+            "%s: moved what is not the artifact's own to %s: %s",
+            artifact.manifest.stage,
+            aside,
+            ", ".join(strangers),
+        )
 
 
 class PeakMemory:

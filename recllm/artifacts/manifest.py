@@ -78,6 +78,13 @@ def find_damage(folder: Path, manifest: Manifest) -> str | None:
     return None
 
 
+def find_strangers(folder: Path, manifest: Manifest) -> list[str]:
+    """Files and links under `folder` that are not the artifact's own."""
+    own = {FILE_NAME, *manifest.files}
+    paths = (p for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir())
+    return [name for p in paths if (name := p.relative_to(folder).as_posix()) not in own]
+
+
 def hash_file(path: Path) -> str:
     """sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:

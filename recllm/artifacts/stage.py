@@ -41,6 +41,11 @@ class Stage(ABC):
             UserError: they cannot.
         """
 
+    def left_off(self, folder: Path) -> str | None:
+        """From where a build that was stopped in `folder` would go on; None: from the start."""
+        del folder
+        return None
+
     @abstractmethod
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Write the artifact's files into the folder `out`.

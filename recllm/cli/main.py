@@ -8,7 +8,8 @@ import click
 
 import recllm
 from recllm.cli.commands import config, data, doctor, recipes, recommend, stages
-from recllm.errors import UserError
+from recllm.cli.interruption import leave, watching
+from recllm.errors import Interrupted, StorageError, UserError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,28 +40,39 @@ for command in (
 
 def main() -> None:
     """The entry point `recllm`."""
+    with watching():
+        code = _run()
+        if code:
+            leave(code)
+
+
+def _run() -> int:
+    """Run the command and say what went wrong; the exit code."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="recllm", standalone_mode=False)
     except UserError as error:
-        _fail(str(error), 2)
+        return _complain(str(error), 2)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        return 2
+    except (Interrupted, StorageError) as error:
+        return _complain(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted: finished stages are kept; the same command goes on from there", 1)
+        return _complain("interrupted; nothing was being built", 1)
     except BrokenPipeError:  # the reader of our output went away: nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
     except OSError as error:
         if error.errno is None:
             raise
         name = f": {error.filename}" if error.filename else ""
-        _fail(f"{error.strerror}{name} (finished stages are kept)", 1)
+        return _complain(f"{error.strerror}{name} (finished stages are kept)", 1)
+    return 0
 
 
-def _fail(message: str, code: int) -> None:
+def _complain(message: str, code: int) -> int:
     click.echo(f"recllm: {message}", err=True)
-    sys.exit(code)
+    return code
 
 
 def _quieten_libraries() -> None:

@@ -5,11 +5,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recllm.artifacts.atomic import write_text
 from recllm.artifacts.cache import Artifact, Cache, stage_key
-from recllm.artifacts.publish import publish
+from recllm.artifacts.publish import check_replaceable
 from recllm.artifacts.stage import Stage
-from recllm.config.loading import to_yaml
+from recllm.artifacts.storage import require_folder
+from recllm.cli.interruption import explaining
+from recllm.cli.run_folder import RunFolder
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
 
@@ -29,8 +30,7 @@ STAGES: dict[str, str] = {
     "report": "recllm.eval.report_stage:Report",
 }
 
-
-#: A run up to one of these leaves its recipe in the run's folder; earlier ones only prepare data.
+#: A run up to one of these shows results; earlier ones only prepare data.
 PUBLISHERS = ("sft", "eval", "report")
 
 
@@ -53,9 +53,9 @@ def build_stages(recipe: Recipe, until: str | None = None) -> list[Stage]:
         raise UserError(f"unknown stage {until!r}; stages: {', '.join(STAGES)}")
     needed = set(STAGES) if until is None else {until}
     stages: list[Stage] = []
-    for name, path in reversed(STAGES.items()):  # what nobody needs is not even imported
+    for name in reversed(STAGES):  # what nobody needs is not even imported
         if name in needed:
-            stages.append(_load(path)(recipe))
+            stages.append(_load(name)(recipe))
             needed |= set(stages[-1].parents)
     return stages[::-1]
 
@@ -100,26 +100,54 @@ def run(
     stages = build_stages(recipe, until)
     cache = Cache(recipe.cache_dir)
     keys = stage_keys(stages)
-    for stage in stages:
-        if cache.why_absent(stage.name, keys[stage.name]):
-            stage.check()
-    if until in (None, *PUBLISHERS):
-        write_text(recipe.output_dir / "resolved.yaml", to_yaml(recipe))
+    _check(recipe, stages, [s for s in stages if cache.why_absent(s.name, keys[s.name])])
     artifacts: dict[str, Artifact] = {}
-    for stage in stages:
-        parents = {name: artifacts[name] for name in stage.parents}
-        known = cache.find(stage.name, keys[stage.name])
-        if known is None:
-            log.info("%s …", stage.name)
-        artifact = known or cache.build(stage, parents)
-        artifacts[stage.name] = artifact
-        for source, target in stage.publishes.items():
-            publish(artifact.path / source, recipe.output_dir / target)
-        if on_stage:
-            on_stage(stage, artifact, known is None)
+    explained = explaining(lambda: _describe_interruption(stages, keys, artifacts, cache))
+    with explained, RunFolder(recipe) as shown:
+        if until in (None, *PUBLISHERS):
+            shown.occupy()
+        for stage in stages:
+            parents = {name: artifacts[name] for name in stage.parents}
+            known = cache.find(stage.name, keys[stage.name])
+            if known is None:
+                log.info("%s …", stage.name)
+            artifact = known or cache.build(stage, parents)
+            shown.publish(stage, artifact)
+            artifacts[stage.name] = artifact
+            if on_stage:
+                on_stage(stage, artifact, known is None)
     return artifacts
 
 
-def _load(path: str) -> type[Stage]:
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+def _check(recipe: Recipe, stages: list[Stage], absent: list[Stage]) -> None:
+    """Refuse what cannot work before any work starts.
+
+    Raises:
+        UserError: the folders cannot be used, or the settings of a stage that would run.
+    """
+    require_folder(recipe.cache_dir, "cache_dir")
+    require_folder(recipe.output_dir, "output_dir")
+    for stage in stages:
+        for target in stage.publishes.values():
+            check_replaceable(recipe.output_dir / target)
+    for stage in absent:
+        stage.check()
+
+
+def _describe_interruption(
+    stages: list[Stage], keys: dict[str, str], artifacts: dict[str, Artifact], cache: Cache
+) -> str:
+    """What is kept of a run that is stopped now, and where the next one goes on."""
+    finished = f"finished and kept: {', '.join(artifacts) or 'nothing yet'}"
+    if len(artifacts) == len(stages):
+        return f"interrupted; {finished}"
+    stage = stages[len(artifacts)]
+    partial = cache.partial(stage.name, keys[stage.name])
+    left_off = stage.left_off(partial) if partial.is_dir() else None
+    start = f"in {stage.name} from {left_off}" if left_off else f"with {stage.name} from its start"
+    return f"interrupted in {stage.name}; {finished}; the same command goes on {start}"
+
+
+def _load(name: str) -> type[Stage]:
+    module, _, member = STAGES[name].partition(":")
+    return getattr(importlib.import_module(module), member)

@@ -1,7 +1,7 @@
 """Read a recipe: its YAML, the recipes it extends, and overrides from the command line."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from recllm.config.schema import Recipe, section_types
 from recllm.config.validation import dump, validate
 from recllm.errors import UserError
 
+#: What the loader raises: also for a date that does not exist, or brackets a thousand deep.
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML where 3e-4 is a number and a key that stands twice is an error."""
@@ -21,8 +24,10 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, Hashable):
+                raise UserError(f"line {line}: expected a name as the key, found {key!r}")
             if key in seen:
-                line = key_node.start_mark.line + 1
                 raise UserError(f"line {line}: the key {key!r} stands twice; keep one of them")
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -78,6 +83,8 @@ def find_recipe(name: str, beside: Path | None = None) -> Path:
     for path in candidates:
         if path.is_file():
             return path
+    if Path(name).is_dir():
+        raise UserError(f"the recipe {name!r} is a folder; give the YAML file in it")
     root = _shipped_root()
     known = [p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml")]
     close = nearest(name.removesuffix(".yaml"), known)
@@ -93,21 +100,26 @@ def read_recipe(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(f"recipes extend each other in a circle: {chain}")
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{path}: this is not valid YAML: {problem}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the recipe cannot be read: {error}") from None
+    except NOT_YAML as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path}: this is not valid YAML: {problem}") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path}: expected a mapping of keys, found {type(raw).__name__}")
+        found = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise UserError(f"{path}: expected a mapping of keys, found {found}")
     parent = raw.pop("extends", None)
     if parent is None:
         return raw
     if not isinstance(parent, str):
         raise UserError(f"{path}: extends: expected one recipe's name, found {parent!r}")
-    base = read_recipe(find_recipe(parent, beside=path.parent), (*seen, path))
+    try:
+        found = find_recipe(parent, beside=path.parent)
+    except UserError as error:
+        raise UserError(f"{path}: extends: {error}") from None
+    base = read_recipe(found, (*seen, path))
     base.pop("description", None)
     return _merge(base, raw)
 
@@ -122,7 +134,7 @@ def _parse_override(text: str) -> dict[str, Any]:
         raise UserError(f"expected section.key=value, found {text!r}")
     try:
         parsed: Any = yaml.load(value, Loader=_Loader)
-    except yaml.YAMLError:
+    except NOT_YAML:
         raise UserError(f"{text!r}: the value is not valid YAML; quote it") from None
     for part in reversed(key.split(".")):
         parsed = {part: parsed}

@@ -40,7 +40,9 @@ class DataSection(Section):
     source: Any
     split: Any
     k_core: int = Field(default=5, ge=0, description="0 keeps every user and item")
-    min_rating: float | None = Field(default=None, description="rows rated lower are left out")
+    min_rating: float | None = Field(
+        default=None, allow_inf_nan=False, description="rows rated lower are left out"
+    )
 
 
 class EmbedSection(Section):
@@ -113,8 +115,12 @@ class ModelSection(Section):
     @field_validator("name")
     @classmethod
     def _name_can_be_found(cls, name: str | None) -> str | None:
-        if name is not None and not Path(name).is_dir() and not HUB_ID.match(name):
+        if name is None:
+            return None
+        if not Path(name).is_dir() and not HUB_ID.match(name):
             raise ValueError(f"expected a Hub id or a folder that exists, found {name!r}")
+        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+            raise ValueError(f"expected a folder with a model, found no config.json in {name!r}")
         return name
 
     @model_validator(mode="after")

@@ -129,6 +129,8 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if kind == "value_error":
         return message
+    if kind in ("model_type", "dict_type"):
+        message = "keys with values"
     return f"expected {message}, found {found!r}"
 
 

@@ -66,7 +66,8 @@ class Template:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"template {name}: cannot be read: {error}") from None
+            said = " ".join(str(error).split())
+            raise UserError(f"template {name}: cannot be read: {said}") from None
         if not isinstance(content, dict) or set(content) != {"prompt"}:
             raise UserError(f"template {name}: expected the one key 'prompt', found {content!r}")
         return cls(str(content["prompt"]))

@@ -8,7 +8,9 @@ from typing import Any
 
 from transformers import Trainer
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+
+from recllm.artifacts.atomic import write_text
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> int:
         trainer.train()
         return 0
     log.info("sft: going on from %s", last.name)
+    _find_best_again(last)
     state = TrainerState.load_from_json(str(last / STATE))
     if evaluations_without_gain(state) >= patience:
         trainer.state = state
@@ -36,6 +39,19 @@ def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> int:
     else:
         trainer.train(resume_from_checkpoint=str(last))
     return state.global_step
+
+
+def _find_best_again(checkpoint: Path) -> None:
+    """Name the best checkpoint by where it is now: the cache may have been moved since.
+
+    The trainer goes on with the last weights instead, where it does not find the best ones.
+    """
+    state = json.loads((checkpoint / STATE).read_bytes())
+    if state.get("best_global_step"):
+        best = checkpoint.with_name(f"{PREFIX_CHECKPOINT_DIR}-{state['best_global_step']}")
+        if state["best_model_checkpoint"] != str(best):
+            state["best_model_checkpoint"] = str(best)
+            write_text(checkpoint / STATE, json.dumps(state, indent=2))
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
@@ -48,9 +64,18 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
             json.loads((Path(found) / STATE).read_bytes())
             return Path(found)
         except (OSError, ValueError):
-            log.warning("sft: %s is not whole; going back to the one before", Path(found).name)
+            log.warning("sft: %s is not whole; deleting it", Path(found).name)
             shutil.rmtree(found)
     return None
+
+
+def describe_last_checkpoint(folder: Path) -> str | None:
+    """The checkpoint that a training would go on from, in words; None where there is none."""
+    last = last_whole_checkpoint(folder)
+    if last is None:
+        return None
+    state = TrainerState.load_from_json(str(last / STATE))
+    return f"epoch {state.epoch or 0:.3g} of {state.num_train_epochs} ({last.name})"
 
 
 def evaluations_without_gain(state: TrainerState) -> int:

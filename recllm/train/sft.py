@@ -1,5 +1,6 @@
 """The stage `sft`: supervised fine-tuning of the backbone on the training rows."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from transformers import AutoTokenizer, EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig
 
+from recllm.artifacts.atomic import remove, write_text
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
 from recllm.catalog.histories import Sequences, SplitRows
@@ -23,18 +25,21 @@ from recllm.models.tokenizers import sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
+from recllm.train.arguments import check_values
 from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
-from recllm.train.resume import train_or_resume
+from recllm.train.resume import describe_last_checkpoint, train_or_resume
 from recllm.train.trainer import RecommenderTrainer
 from recllm.train.validation import Validation
 
+CHECKPOINTS = "checkpoints"
+SUMMARY = "summary.json"
 BEST = "eval_ndcg@10"
 
 
 class Sft(Stage):
-    """Writes `model/`, a whole recommender, and `metrics.jsonl`, the training's log."""
+    """Writes `model/`, a whole recommender, `metrics.jsonl`, the training's log, and a summary."""
 
     name = "sft"
     parents = ("filter", "split", "sid", "prompts")
@@ -56,18 +61,30 @@ class Sft(Stage):
         if name is not None and Path(name).resolve() == target.resolve():
             raise UserError(f"model.name is {target}, where this run puts its own model; move one")
 
+    def left_off(self, folder: Path) -> str | None:
+        """The last checkpoint."""
+        return describe_last_checkpoint(folder / CHECKPOINTS)
+
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Train, or go on training from the last checkpoint in `out`."""
+        summary = out / SUMMARY
+        if not summary.is_file():  # else a run was stopped while it deleted the checkpoints
+            write_text(summary, json.dumps(self._train(inputs, out), indent=2))
+        if (out / CHECKPOINTS).is_dir():
+            shutil.rmtree(out / CHECKPOINTS)
+        return json.loads(summary.read_text(encoding="utf-8"))
+
+    def _train(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
+        """Write everything but the summary, which is returned."""
         recommender = self._untrained(inputs)
         sequences = Sequences.read(inputs["split"])
         valid = SplitRows.read(inputs["split"], "valid", sequences)
         if not len(valid):
             raise UserError("the split has no validation rows; the best checkpoint needs some")
         trainer = self._trainer(recommender, inputs["prompts"], valid, out)
-        checkpoints = out / "checkpoints"
-        resumed = train_or_resume(trainer, checkpoints, self.recipe.sft.patience)
+        resumed = train_or_resume(trainer, out / CHECKPOINTS, self.recipe.sft.patience)
+        remove(out / "model")  # a part of it, where a run was stopped while it wrote it
         recommender.save(out / "model")
-        shutil.rmtree(checkpoints, ignore_errors=True)
         state = trainer.state
         return {
             "steps": state.global_step,
@@ -98,7 +115,7 @@ class Sft(Stage):
         rows = read_training_rows(prompts / "train.parquet")
         trainer = RecommenderTrainer(
             model=recommender.model,
-            args=self._arguments(out / "checkpoints"),
+            args=self._arguments(out / CHECKPOINTS),
             train_dataset=rows,
             eval_dataset=rows.select([0]),  # asked for, but `measure` takes its place
             processing_class=recommender.renderer.tokenizer,
@@ -139,10 +156,12 @@ class Sft(Stage):
             "disable_tqdm": True,  # StepBar takes its place
             "dataloader_pin_memory": resolve_device().type != "cpu",
         }
+        check_values(self.recipe.sft.trainer, SFTConfig, "sft.trainer")
         try:
             return SFTConfig(**(defaults | self.recipe.sft.trainer))
         except (TypeError, ValueError) as error:
-            raise UserError(f"sft.trainer: TRL does not take these settings: {error}") from None
+            said = " ".join(str(error).split())
+            raise UserError(f"sft.trainer: TRL does not take these settings: {said}") from None
 
 
 def _model_files(name: str | None) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from recllm.artifacts import atomic
 from recllm.artifacts.cache import Artifact, Cache, stage_key
 from recllm.artifacts.manifest import Manifest
+from recllm.artifacts.publish import publish
 from recllm.artifacts.stage import Stage
 from recllm.config.schema import Recipe
 
@@ -131,25 +134,116 @@ def test_a_resumable_stage_finds_what_it_left(tmp_path: Path) -> None:
     assert (cache.build(Resume("a"), {}).path / "started").exists()
 
 
+def cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def link(path: Path, content: str | None) -> None:
+    """Put a link to a file with this content, or to none, in place of a file."""
+    target = path.parents[3] / "elsewhere"
+    if content is not None:
+        target.write_text(content)
+    path.unlink()
+    path.symlink_to(target)
+
+
+def claim_another_key(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace(folder.name, "0" * 16))
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
         (lambda folder: (folder / "text.txt").unlink(), "text.txt is missing"),
         (lambda folder: (folder / "text.txt").write_text("hell"), "4 bytes instead of 5"),
         (lambda folder: (folder / "text.txt").write_text("jello"), "text.txt was changed"),
+        (lambda folder: (folder / "text.txt").write_text(""), "0 bytes instead of 5"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "manifest is missing or"),
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest is missing or"),
+        (lambda folder: cut_in_half(folder / "manifest.json"), "manifest is missing or"),
+        (lambda folder: link(folder / "text.txt", "jello"), "text.txt was changed"),
+        (lambda folder: link(folder / "text.txt", None), "text.txt is missing"),
+        (lambda folder: claim_another_key(folder), "its manifest is that of another artifact"),
     ],
 )
 def test_damage_is_noticed_said_and_mended(
     tmp_path: Path, damage: Any, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    artifact = Cache(tmp_path).build(Write("hello"), {})
+    cache = tmp_path / "cache"
+    artifact = Cache(cache).build(Write("hello"), {})
     damage(artifact.path)
-    why = Cache(tmp_path).why_absent("write", artifact.manifest.key)
+    why = Cache(cache).why_absent("write", artifact.manifest.key)
     assert why is not None and reason in why
-    again = Cache(tmp_path).build(Write("hello"), {})
+    again = Cache(cache).build(Write("hello"), {})
     assert (again.path / "text.txt").read_text() == "hello"
     assert "rebuilding the damaged artifact" in caplog.text
+
+
+def test_a_link_is_as_good_as_its_content_and_never_written_through(tmp_path: Path) -> None:
+    artifact = Cache(tmp_path / "cache").build(Write("hello"), {})
+    link(artifact.path / "text.txt", "hello")
+    assert Cache(tmp_path / "cache").find("write", artifact.manifest.key) is not None
+    elsewhere = (artifact.path / "text.txt").resolve()
+    elsewhere.write_text("jello")
+    again = Cache(tmp_path / "cache").build(Write("hello"), {})
+    assert not (again.path / "text.txt").is_symlink()
+    assert (again.path / "text.txt").read_text() == "hello"
+    assert elsewhere.read_text() == "jello"
+
+
+def test_a_whole_artifact_that_is_a_link_or_a_file_is_rebuilt(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    path = Cache(cache).build(Write("hello"), {}).path
+    moved = path.rename(tmp_path / "moved")
+    path.symlink_to(moved)
+    assert Cache(cache).find("write", path.name) is not None
+    (moved / "text.txt").write_text("jello")
+    assert not Cache(cache).build(Write("hello"), {}).path.is_symlink()
+    assert (moved / "text.txt").read_text() == "jello"
+    shutil.rmtree(path)
+    path.write_text("no folder")
+    assert (Cache(cache).build(Write("hello"), {}).path / "text.txt").read_text() == "hello"
+
+
+def test_what_is_not_the_artifacts_own_is_moved_out_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "log"
+    path = Cache(tmp_path / "cache").build(Write("hello", log), {}).path
+    (path / "deep").mkdir()
+    (path / "deep" / "adapter_config.json").write_text("{}")
+    (path / "notes").symlink_to(log)
+    assert Cache(tmp_path / "cache").why_absent("write", path.name) is None
+    found = Cache(tmp_path / "cache").build(Write("hello", log), {})
+    assert sorted(p.name for p in found.path.rglob("*")) == ["deep", "manifest.json", "text.txt"]
+    aside = path.with_suffix(".strangers")
+    assert (aside / "deep" / "adapter_config.json").read_text() == "{}"
+    assert "not the artifact's own" in caplog.text and "deep/adapter_config.json" in caplog.text
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_a_published_file_that_is_edited_in_place_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(atomic, "LINKED_BYTES", 1)
+    shown = tmp_path / "run" / "text.txt"
+    artifact = Cache(tmp_path / "cache").build(Write("hello"), {})
+    publish(artifact.path / "text.txt", shown)
+    assert shown.samefile(artifact.path / "text.txt")
+    shown.write_text("jello")  # and with it the artifact
+    again = Cache(tmp_path / "cache").build(Write("hello"), {})
+    assert "rebuilding the damaged artifact (text.txt was changed" in caplog.text
+    assert publish(again.path / "text.txt", shown)
+    assert shown.read_text() == (again.path / "text.txt").read_text() == "hello"
+
+
+def test_unfinished_files_do_not_become_part_of_a_resumed_artifact(tmp_path: Path) -> None:
+    cache, stage = Cache(tmp_path), Resume("a")
+    with pytest.raises(ValueError, match="killed"):
+        cache.build(stage, {})
+    (cache.partial("resume", stage_key(stage, {})) / ".unfinished-metrics.x").write_text("half")
+    assert list(cache.build(stage, {}).manifest.files) == ["started"]
 
 
 def test_a_child_is_built_on_its_parents_folder(tmp_path: Path) -> None:

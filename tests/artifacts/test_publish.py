@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recllm.artifacts import atomic
-from recllm.artifacts.publish import MARKER, publish
+from recllm.artifacts.publish import MARKER, publish, withdraw
 from recllm.errors import UserError
 
 
@@ -21,6 +21,34 @@ def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
     assert names == [MARKER, "deep", "deep/a"]
     assert (target / "deep" / "a").read_text() == "new"
     assert [p.name for p in target.parent.iterdir()] == ["model"]
+
+
+def test_what_is_shown_already_is_left_alone_and_what_was_edited_replaced(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "source" / name).write_text(name)
+    target = tmp_path / "run" / "model"
+    assert publish(tmp_path / "source", target)
+    inode = target.stat().st_ino
+    assert not publish(tmp_path / "source", target)
+    assert target.stat().st_ino == inode
+    for change in (
+        lambda: (target / "a").write_text("x"),
+        lambda: (target / "b").unlink(),
+        lambda: (target / "c").write_text("more"),
+    ):
+        change()
+        assert publish(tmp_path / "source", target)
+        assert {p.name for p in target.iterdir()} == {"a", "b", MARKER}
+        assert (target / "a").read_text() == "a"
+
+
+def test_only_what_was_published_is_withdrawn(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    assert withdraw(tmp_path / "file") and not withdraw(tmp_path / "file")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match="was not made by recllm"):
+        withdraw(tmp_path / "mine")
 
 
 def test_where_links_cannot_be_made_files_are_copied(

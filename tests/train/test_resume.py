@@ -76,3 +76,13 @@ def test_the_counter_is_where_transformers_writes_it(tmp_path: Path) -> None:
         in json.loads((tmp_path / "state.json").read_text())["stateful_callbacks"]
     )
     assert evaluations_without_gain(TrainerState.load_from_json(str(tmp_path / "state.json"))) == 2
+
+
+def test_the_best_checkpoint_is_found_where_the_cache_is_now(tmp_path: Path) -> None:
+    make(tmp_path, 10)
+    path = make(tmp_path, 20)
+    state = TrainerState(best_global_step=10, best_model_checkpoint="/moved/since/checkpoint-10")
+    state.save_to_json(str(path / "trainer_state.json"))
+    train_or_resume(Trainer(), tmp_path, patience=2)  # type: ignore[arg-type]
+    found = TrainerState.load_from_json(str(path / "trainer_state.json"))
+    assert found.best_model_checkpoint == str(tmp_path / "checkpoint-10")

@@ -80,7 +80,10 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     killed = tmp_path / "killed"
     code, err = train(killed, tmp_path / "cache2")
     assert code == 1
-    assert "interrupted: finished stages are kept" in err
+    assert (
+        "interrupted in sft; finished and kept: ingest, filter, split, embed, sid, prompts;" in err
+    )
+    assert "goes on in sft from epoch 1 of 3 (checkpoint-" in err
     assert not (killed / "run" / "model").exists()
     monkeypatch.setattr(Validation, "measure", real)
     code, err = train(killed, tmp_path / "cache2")

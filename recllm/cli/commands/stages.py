@@ -10,6 +10,7 @@ from recllm.artifacts.cache import Artifact
 from recllm.artifacts.stage import Stage
 from recllm.cli import pipeline
 from recllm.cli.headline import headline_table
+from recllm.cli.run_folder import RunFolder
 from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
 
@@ -75,7 +76,9 @@ def evaluate(
             click.echo(f"{'eval':10} {name}")
         return
     inputs = pipeline.run(loaded, "baselines", _announce)
-    click.echo(evaluate_checkpoints(loaded, inputs, folders))
+    with RunFolder(loaded) as shown:
+        shown.occupy()
+        click.echo(evaluate_checkpoints(loaded, inputs, folders))
 
 
 @click.command()

@@ -1,0 +1,96 @@
+"""Disks that are full or cannot be written, told apart from other failures."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from recllm.errors import StorageError, UserError
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+#: How libraries that are not written in Python say that a disk is full.
+FULL_TEXTS = ("No space left on device", "Disk quota exceeded")
+#: With less free space than this, a failure that nothing else explains is the disk's.
+PROBE_BYTES = 1 << 18
+
+
+@contextmanager
+def writing(folder: Path, setting: str) -> Iterator[None]:
+    """Turns what is raised while `folder` is written into one line, where the disk is at fault.
+
+    torch, safetensors, tokenizers and DuckDB raise exceptions of their own, without an error
+    number; where one says nothing of the disk, the disk is asked.
+
+    Args:
+        setting: the recipe's key that names the folder.
+
+    Raises:
+        StorageError: the folder's disk is full, or does not let itself be written.
+    """
+    try:
+        yield
+    except (UserError, StorageError):
+        raise
+    except Exception as error:
+        refusal = _probe(folder)
+        if refusal in REFUSED:
+            raise StorageError(
+                f"{folder} cannot be written ({os.strerror(refusal)}): make it writable, or set "
+                f"{setting} to a folder that is, and run the same command again"
+            ) from error
+        if refusal in FULL or _says_full(error):
+            raise StorageError(
+                f"no space is left on the disk of {_place(error, folder)}: free some, or set "
+                f"{setting} to a folder on another disk, and run the same command again; "
+                "finished stages are kept, and nothing half-written is taken for whole"
+            ) from error
+        raise
+
+
+def require_folder(path: Path, setting: str) -> None:
+    """Refuse a setting that names a file, a folder inside of one, or what no folder can be.
+
+    Raises:
+        UserError: it does.
+    """
+    if "\0" in str(path):
+        raise UserError(f"{setting}: expected a folder, found {str(path)!r} with a null in it")
+    try:
+        place = next(place for place in (path, *path.parents) if place.exists())
+    except OSError as error:
+        raise UserError(f"{setting}: {path} cannot be a folder: {error.strerror}") from None
+    if not place.is_dir():
+        raise UserError(f"{setting}: expected a folder, but {place} is a file")
+
+
+def _probe(folder: Path) -> int | None:
+    """The error number of writing a little into the folder, or into the first that it is in."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def _says_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if any(text in str(error) for text in FULL_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _place(error: Exception, folder: Path) -> str:
+    """The file that could not be written, where it is known to be one of the folder's."""
+    named = error.filename if isinstance(error, OSError) else None
+    inside = isinstance(named, str) and Path(named).is_relative_to(folder)
+    return str(named if inside else folder)
