@@ -61,15 +61,8 @@ class Contest:
         self.prompts = rng.integers(0, shape.vocabulary, (work.users, work.prompt))
 
     def engine(self, scoring: Scoring = "vocab") -> TreeDecoder:
-        """The engine, all users in one batch."""
-        tokens = self.work.users * (self.work.prompt + self.work.levels * self.work.beams)
-        return TreeDecoder(
-            self.model,
-            self.trie,
-            beams=self.work.beams,
-            scoring=scoring,
-            batch_tokens=max(16384, tokens),
-        )
+        """The engine as it comes."""
+        return TreeDecoder(self.model, self.trie, beams=self.work.beams, scoring=scoring)
 
     def engine_rate(self, scoring: Scoring = "vocab") -> float:
         """Users a second."""

@@ -178,7 +178,9 @@ class EvalSection(Section):
     exclude_history: bool = False
     cutoffs: tuple[int, ...] = Field(default=(1, 5, 10, 20, 50), min_length=1)
     bootstrap: int = Field(default=1000, ge=100, description="resamples for the intervals")
-    batch_tokens: int = Field(default=16384, ge=1, description="prompt and beam tokens a batch")
+    batch_tokens: int | None = Field(
+        default=None, ge=1, description="prompt and beam tokens a batch; default: by the device"
+    )
 
     @model_validator(mode="after")
     def _cutoffs_within_beams(self) -> "EvalSection":

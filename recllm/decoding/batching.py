@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def default_batch_tokens(device: torch.device) -> int:
+    """How many tokens a batch holds best: few for a CPU's caches, many to fill a GPU."""
+    return 4096 if device.type == "cpu" else 32768
+
+
 def plan_batches(lengths: Sequence[int], extra: int, budget: int) -> list[list[int]]:
     """Group rows by length so that little is padded.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recllm.catalog.histories import History
 from recllm.catalog.trie import Trie
-from recllm.decoding.batching import plan_batches
+from recllm.decoding.batching import default_batch_tokens, plan_batches
 from recllm.decoding.scoring import SCORINGS, Head, Scoring
 from recllm.decoding.search import Search
 from recllm.decoding.support import (
@@ -52,7 +52,7 @@ class TreeDecoder:
         *,
         beams: int,
         scoring: Scoring = "vocab",
-        batch_tokens: int = 16384,
+        batch_tokens: int | None = None,
     ) -> None:
         """Check that the engine can decode `model`, and move the trie to its device.
 
@@ -61,7 +61,8 @@ class TreeDecoder:
             trie: the catalogue.
             beams: how many paths are kept, and items returned, for each row.
             scoring: what log-probabilities are normalised over; see `Scoring`.
-            batch_tokens: tokens that a batch may hold, padding and beams included.
+            batch_tokens: tokens that a batch may hold, padding and beams included; by default what
+                suits the device.
 
         Raises:
             UserError: the model, the trie and the settings do not fit together.
@@ -79,7 +80,7 @@ class TreeDecoder:
         self._trie = trie.to(next(model.parameters()).device)
         self._beams = beams
         self._scoring: Scoring = scoring
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = batch_tokens or default_batch_tokens(self._trie.device)
         self._check_tokens()
 
     def _check_tokens(self) -> None:

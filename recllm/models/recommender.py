@@ -68,7 +68,7 @@ class Recommender:
         beams: int,
         scoring: Scoring | None = None,
         exclude_history: bool | None = None,
-        batch_tokens: int = 16384,
+        batch_tokens: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Ranking:
         """The best `beams` items for each history (dense indices, oldest first).
