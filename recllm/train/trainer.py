@@ -73,7 +73,7 @@ class LevelLoss:
         self,
         model: PreTrainedModel,
         inputs: dict[str, torch.Tensor],
-        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        autocast: Callable[..., AbstractContextManager[Any]] = nullcontext,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The summed loss and how many tokens it is the sum over.
 
