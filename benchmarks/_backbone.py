@@ -66,7 +66,7 @@ def engine_operations(shape: Shape, prompt: int, beams: int, levels: int, codes:
 
 
 def peak_operations(device: str, dtype: torch.dtype) -> float:
-    """Operations a second of the device's own matrix product, 4096 × 4096."""
+    """Operations a second of the device's own product of large square matrices."""
     size = 4096 if device != "cpu" else 1024
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
 

@@ -11,6 +11,7 @@ import numpy as np
 from recllm.artifacts.cache import PeakMemory
 from recllm.artifacts.manifest import Manifest
 from recllm.catalog.histories import History
+from recllm.errors import UserError
 
 #: Prompts held at a time while they are counted.
 BATCH = 4096
@@ -59,19 +60,22 @@ def count_tokens(checkpoint: Path, histories: Sequence[History], beams: int) -> 
     return {"prompt_tokens": prompts, "beam_tokens": len(histories) * a_row}
 
 
-def training_cost(sft: Path, prompts: Path) -> dict[str, float]:
-    """What fine-tuning took, from what the stages `sft` and `prompts` wrote.
+def training_cost(sft: Path) -> dict[str, float]:
+    """What fine-tuning took, from what the stage `sft` wrote.
 
     `seconds` and `peak_memory_bytes` are the whole stage's, validation included; `tokens` those
-    of the rows in all epochs. `tokens_per_second` is over the training with its validations. Of
-    a training that was interrupted, `resumed_from_step` says from where on the rest is told.
+    that the model was trained on, without padding. `tokens_per_second` is over the training with
+    its validations. Of a training that was interrupted, `resumed_from_step` says from where on
+    the rest is told.
+
+    Raises:
+        UserError: the folder is not an artifact.
     """
-    stage, rendered = Manifest.read(sft), Manifest.read(prompts)
-    if stage is None or rendered is None:
-        return {}
+    stage = Manifest.read(sft)
+    if stage is None:
+        raise UserError(f"{sft}: expected the artifact of the stage sft, found no manifest")
     log = [json.loads(line) for line in (sft / "metrics.jsonl").read_text().splitlines()]
-    epochs = max((row["epoch"] for row in log if "epoch" in row), default=0.0)
-    tokens = round(rendered.counts["tokens"] * epochs)
+    tokens = stage.counts["tokens"]
     cost: dict[str, float] = {
         "seconds": round(stage.seconds, 2),
         "peak_memory_bytes": stage.peak_memory_bytes,

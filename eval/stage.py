@@ -30,6 +30,6 @@ class Eval(Stage):
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Rank the test rows with the trained checkpoint; see the base class."""
         metrics = evaluate(self.recipe, inputs["sft"] / "model", inputs, out)
-        metrics["cost"]["training"] = training_cost(inputs["sft"], inputs["prompts"])
+        metrics["cost"]["training"] = training_cost(inputs["sft"])
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
         return {"rows": metrics["rows"]}

@@ -145,7 +145,7 @@ class SftSection(Section):
         description="each pass leaves items out of the sequences, with a chance up to this",
     )
     validation_users: int = Field(default=1000, ge=1, description="sampled once, by the seed")
-    patience: int = Field(default=3, ge=1, description="epochs without a better ndcg@10")
+    patience: int = Field(default=3, ge=1, description="evaluations without a better ndcg@10")
     trainer: dict[str, Any] = {}
 
     @model_validator(mode="after")

@@ -84,9 +84,7 @@ def check_by_running(model: Any, tokens: Tensor, scored: Tensor) -> None:
     apart = torch.tensor([[first, first], [first, second]], device=tokens.device)
     # The class's own forward: a trainer's, with mixed precision around it, would round otherwise.
     forward = type(model).forward
-    expected = forward(model, input_ids=apart, use_cache=False, logits_to_keep=1).logits[
-        :, -1, scored
-    ]
+    expected = forward(model, input_ids=apart, use_cache=False).logits[:, -1, scored]
     tree = TokenTree(decoder, [[first]], boolean_mask=uses_boolean_mask(model))
     tree.append(tokens[None], torch.zeros_like(tokens)[None])
     difference = (head.logits(tree.hidden[0], scored) - expected.float()).abs().max()

@@ -3,12 +3,13 @@
 import json
 import logging
 import shutil
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from transformers import Trainer
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from recllm.artifacts.atomic import write_text
 
@@ -27,6 +28,9 @@ def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> int:
     checkpoint is loaded.
     """
     last = last_whole_checkpoint(checkpoints)
+    for cut_off in _newer_than(last, checkpoints):
+        log.warning("sft: %s is not whole; deleting it", cut_off.name)
+        shutil.rmtree(cut_off)
     if last is None:
         trainer.train()
         return 0
@@ -55,18 +59,26 @@ def _find_best_again(checkpoint: Path) -> None:
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; those cut off by a kill are removed.
+    """The newest checkpoint that was written to its end; the trainer writes its state last."""
+    return next(filter(_is_whole, _newest_first(folder)), None)
 
-    The trainer writes a checkpoint's state last.
-    """
-    while folder.is_dir() and (found := get_last_checkpoint(str(folder))):
-        try:
-            json.loads((Path(found) / STATE).read_bytes())
-            return Path(found)
-        except (OSError, ValueError):
-            log.warning("sft: %s is not whole; deleting it", Path(found).name)
-            shutil.rmtree(found)
-    return None
+
+def _newer_than(checkpoint: Path | None, folder: Path) -> list[Path]:
+    return list(takewhile(lambda path: path != checkpoint, _newest_first(folder)))
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    steps = {path: path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-") for path in folder.glob("*")}
+    found = [path for path, step in steps.items() if step.isdecimal()]
+    return sorted(found, key=lambda path: -int(steps[path]))
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / STATE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def describe_last_checkpoint(folder: Path) -> str | None:

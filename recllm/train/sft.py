@@ -89,6 +89,7 @@ class Sft(Stage):
         return {
             "steps": state.global_step,
             "resumed_from_step": resumed,
+            "tokens": int(state.num_input_tokens_seen),
             "best_step": state.best_global_step or state.global_step,
             "parameters": sum(p.numel() for p in recommender.model.parameters()),
         }
@@ -142,7 +143,10 @@ class Sft(Stage):
             "seed": self.recipe.seed,
             "eval_strategy": "epoch",
             "save_strategy": "epoch",
-            "save_total_limit": 1,
+            # With 1 the trainer deletes the last checkpoint before the model is saved, and a kill
+            # between the two would cost all since the best one.
+            "save_total_limit": 2,
+            "include_num_input_tokens_seen": "non_padding",
             "load_best_model_at_end": True,
             "metric_for_best_model": BEST,
             "greater_is_better": True,

@@ -9,7 +9,9 @@ from torch import nn
 from transformers import PreTrainedModel
 from trl import SFTTrainer
 
+from recllm.decoding.scoring import Head
 from recllm.errors import UserError
+from recllm.prompts.training import IGNORED
 
 
 class RecommenderTrainer(SFTTrainer):
@@ -88,19 +90,20 @@ class LevelLoss:
                 use_cache=False,
             ).last_hidden_state
         labels = inputs["labels"][:, 1:]
-        supervised = labels != -100
-        hidden, labels = hidden[:, :-1][supervised].float(), labels[supervised]
-        head: Any = model.get_output_embeddings()
+        supervised = labels != IGNORED
+        hidden, labels = hidden[:, :-1][supervised], labels[supervised]
+        head = Head.of(model)
         total = hidden.new_zeros((), dtype=torch.float32)
         other = torch.ones_like(labels, dtype=torch.bool)
         for tokens in self.level_tokens.to(labels.device):
             matches = labels[:, None] == tokens[None, :]
             here = matches.any(dim=1)
-            logits = hidden[here] @ head.weight[tokens].float().T
+            logits = head.logits(hidden[here], tokens)
             target = matches[here].int().argmax(dim=1)
             total = total + nn.functional.cross_entropy(logits, target, reduction="sum")
             other &= ~here
         if other.any():
-            logits = hidden[other] @ head.weight.float().T
+            bias = None if head.bias is None else head.bias.float()
+            logits = nn.functional.linear(hidden[other].float(), head.weight.float(), bias)
             total = total + nn.functional.cross_entropy(logits, labels[other], reduction="sum")
         return total, supervised.sum()

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from recllm.artifacts.manifest import Manifest
+from recllm.errors import UserError
 from recllm.eval.cost import measured, training_cost
 
 
@@ -32,10 +34,9 @@ def write_stage(folder: Path, stage: str, seconds: float, counts: dict[str, int]
 
 
 def cost_of(folder: Path, log: list[dict[str, Any]], **counts: int) -> dict[str, float]:
-    prompts = write_stage(folder, "prompts", 1.0, {"tokens": 1000})
-    sft = write_stage(folder, "sft", 50.0, {"steps": 20, **counts})
+    sft = write_stage(folder, "sft", 50.0, {"steps": 20, "tokens": 2000, **counts})
     (sft / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
-    return training_cost(sft, prompts)
+    return training_cost(sft)
 
 
 LOG = [
@@ -44,7 +45,7 @@ LOG = [
 ]
 
 
-def test_training_takes_its_rows_once_an_epoch(tmp_path: Path) -> None:
+def test_training_is_told_with_its_rate(tmp_path: Path) -> None:
     assert cost_of(tmp_path, LOG, resumed_from_step=0) == {
         "seconds": 50.0,
         "peak_memory_bytes": 2**30,
@@ -67,8 +68,9 @@ def test_no_rate_where_nothing_was_trained_or_timed(
     assert "tokens_per_second" not in cost_of(tmp_path, log, resumed_from_step=resumed)
 
 
-def test_nothing_is_said_of_a_training_that_left_no_manifest(tmp_path: Path) -> None:
-    assert training_cost(tmp_path, tmp_path) == {}
+def test_a_folder_without_a_manifest_is_no_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="found no manifest"):
+        training_cost(tmp_path)
 
 
 def test_memory_is_the_most_that_was_held_meanwhile() -> None:
@@ -79,10 +81,4 @@ def test_memory_is_the_most_that_was_held_meanwhile() -> None:
         held += 1
     assert cost["peak_memory_bytes"] > before["peak_memory_bytes"] + 2**27
     assert cost["seconds"] > 0
-    assert "peak_gpu_memory_bytes" in cost or not _has_gpu()
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+    assert ("peak_gpu_memory_bytes" in cost) == torch.cuda.is_available()

@@ -20,6 +20,10 @@ def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None
     cut = make(tmp_path, 20, '{"epoch": 1')
     (tmp_path / "checkpoint-30").mkdir()
     assert last_whole_checkpoint(tmp_path) == whole
+    assert cut.exists()  # another process may be writing it
+    trainer = Trainer()
+    train_or_resume(trainer, tmp_path, patience=2)  # type: ignore[arg-type]
+    assert trainer.calls == ["train from checkpoint-10"]
     assert not cut.exists()
 
 

@@ -10,7 +10,7 @@ from recllm.eval.report.inputs import ReportInputs
 MEANINGS = {
     "seconds": "training: the whole stage with its validations; evaluation: loading and ranking",
     "peak_memory_bytes": "resident memory of the process",
-    "tokens": "of the training rows, in all epochs",
+    "tokens": "trained on, in all epochs, without padding",
     "prompt_tokens": "of the prompts, each counted once",
     "beam_tokens": "of the codes that the search follows, on every level but the last",
     "tokens_per_second": "of the tokens above",
