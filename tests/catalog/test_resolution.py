@@ -64,7 +64,7 @@ def quantized(draw):
     return codes, vectors, codebooks
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(quantized(), st.sampled_from([1, 3, resolution.BLOCK_ENTRIES]))
 def test_resolution_is_the_naive_rule(case, block):
     codes, vectors, codebooks = case
@@ -74,7 +74,7 @@ def test_resolution_is_the_naive_rule(case, block):
     assert found.codes.tolist() == naive_resolution(codes, vectors, codebooks).tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(quantized())
 def test_every_item_has_its_own_sid_and_only_colliding_items_move(case):
     codes, vectors, codebooks = case

@@ -77,7 +77,7 @@ def random_lists(data: st.DataObject, items: int) -> list[list[int]]:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_sids_match_a_dictionary_trie(data: st.DataObject) -> None:
     levels, codes = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
     path = st.lists(st.integers(0, codes - 1), min_size=levels, max_size=levels)
@@ -91,7 +91,7 @@ def test_sids_match_a_dictionary_trie(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_token_sequences_match_a_dictionary_trie(data: st.DataObject) -> None:
     token = st.integers(0, 6).filter(lambda token: token != EOS)
     sequence = st.lists(token, min_size=1, max_size=5)

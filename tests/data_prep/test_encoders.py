@@ -96,7 +96,7 @@ def naive_pairs(sequences, items, window):
 SEQUENCE_LISTS = st.lists(st.lists(st.integers(0, 5), max_size=8), max_size=6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEQUENCE_LISTS, st.integers(1, 10))
 def test_pairs_are_counted_within_the_window_of_one_sequence(sequences, window):
     arrays = [np.array(s, dtype=np.int32) for s in sequences]
@@ -104,7 +104,7 @@ def test_pairs_are_counted_within_the_window_of_one_sequence(sequences, window):
     np.testing.assert_allclose(counts, naive_pairs(sequences, 6, window))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEQUENCE_LISTS)
 def test_ppmi_is_its_formula(sequences):
     counts = naive_pairs(sequences, 6, 3)

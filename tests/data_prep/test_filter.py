@@ -33,7 +33,7 @@ def con() -> Iterator[Any]:
         yield opened
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=60),
     st.integers(1, 5),

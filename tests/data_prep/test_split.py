@@ -64,9 +64,7 @@ def naive_leave_one_out(log: list[dict[str, Any]]) -> Rows:
     return rows
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

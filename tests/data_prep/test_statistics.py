@@ -65,9 +65,7 @@ def naive(entries: list[Entry]) -> dict[str, Any]:
     }
 
 
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.sampled_from("abcde"), st.integers(0, 300), st.integers(-2, 9)),

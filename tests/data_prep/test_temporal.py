@@ -90,9 +90,7 @@ LOGS = st.lists(
 )
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LOGS, st.sampled_from([(0.1, 0.1), (0.3, 0.25), (0.05, 0.6)]))
 def test_shares_are_those_of_plain_python(
     tmp_path: Path, log: Log, shares: tuple[float, float]
@@ -107,9 +105,7 @@ def test_shares_are_those_of_plain_python(
         assert sum(time >= cut for time in times) >= least
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LOGS, st.integers(-3, 12), st.integers(1, 12))
 def test_times_are_those_of_plain_python(tmp_path: Path, log: Log, cut: int, later: int) -> None:
     times = [entry["timestamp"] for entry in log]

@@ -67,7 +67,7 @@ def compare(
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 def test_random_sids_match_the_plain_search(data: st.DataObject) -> None:
     levels = data.draw(st.integers(1, 4))
     sid = st.lists(st.integers(0, 3), min_size=levels, max_size=levels)
@@ -88,7 +88,7 @@ def test_random_sids_match_the_plain_search(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 def test_random_token_sequences_match_the_plain_search(data: st.DataObject) -> None:
     tokens = st.lists(st.integers(0, 8).filter(lambda t: t != EOS), min_size=1, max_size=5)
     sequences = data.draw(st.lists(tokens, min_size=1, max_size=25))

@@ -42,7 +42,7 @@ def test_a_training_prompt_is_the_evaluations_prompt(make_renderer, template: st
         assert row.row == rows.row[i]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lists=st.lists(st.lists(st.integers(0, 39), max_size=23), min_size=1, max_size=5),
     max_history=st.integers(1, 7),
