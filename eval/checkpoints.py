@@ -1,12 +1,10 @@
 """Several checkpoints on the same rows, in one table."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from recllm.artifacts.cache import Artifact
-from recllm.artifacts.publish import publish
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.eval.evaluation import evaluate
@@ -17,30 +15,29 @@ COLUMNS = ("hit@10", "ndcg@10")
 
 
 def evaluate_checkpoints(
-    recipe: Recipe, artifacts: Mapping[str, Artifact], checkpoints: Mapping[str, Path]
+    recipe: Recipe,
+    artifacts: Mapping[str, Artifact],
+    checkpoints: Mapping[str, Path],
+    folder: Path,
 ) -> str:
     """Evaluate each checkpoint on the test split; a table of them and of the baselines.
-
-    Predictions and metrics of each go into `eval/checkpoints/` of the run's folder.
 
     Args:
         artifacts: those of the stages filter, split and baselines.
         checkpoints: the folder of each, by the name that the table shows.
+        folder: where predictions and metrics of each are written, in folders numbered from 0.
 
     Raises:
         UserError: a checkpoint does not fit the recipe.
     """
     inputs = {name: artifact.path for name, artifact in artifacts.items()}
     results: dict[str, Scores] = {}
-    shown = recipe.output_dir / "eval" / "checkpoints"
-    with tempfile.TemporaryDirectory() as temporary:
-        for number, (name, folder) in enumerate(checkpoints.items()):
-            out = Path(temporary) / str(number)
-            out.mkdir()
-            results[name] = evaluate(recipe, folder, inputs, out)
-            stated = {"checkpoint": name, **results[name]}
-            (out / "metrics.json").write_text(json.dumps(stated, indent=2, allow_nan=False))
-        publish(Path(temporary), shown)
+    for number, (name, checkpoint) in enumerate(checkpoints.items()):
+        out = folder / str(number)
+        out.mkdir()
+        results[name] = evaluate(recipe, checkpoint, inputs, out)
+        stated = {"checkpoint": name, **results[name]}
+        (out / "metrics.json").write_text(json.dumps(stated, indent=2, allow_nan=False))
     return _table(results)
 
 

@@ -62,13 +62,12 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed process left unfinished in `folder` and the folders in it.
+    """Delete what a killed process left unfinished in `folder`, but not in the folders in it.
 
     Nobody else may be writing there.
     """
-    for pattern in (f"{UNFINISHED}*", f"*/{UNFINISHED}*"):
-        for path in list(folder.glob(pattern)):
-            remove(path)
+    for path in list(folder.glob(f"{UNFINISHED}*")):
+        remove(path)
 
 
 def _umask() -> int:

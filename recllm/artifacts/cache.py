@@ -2,10 +2,11 @@
 
 import logging
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 import recllm
 from recllm.artifacts.atomic import remove, remove_unfinished
 from recllm.artifacts.manifest import (
+    FILE_NAME,
     Manifest,
     current_commit,
     describe_files,
@@ -80,16 +82,21 @@ class Cache:
             return f"its artifact is damaged: {damage}"
         if self.partial(stage, key).exists():
             return "an earlier build was interrupted"
-        others = [p for p in (self.folder / stage).glob("*") if (p / "manifest.json").exists()]
+        others = list((self.folder / stage).glob(f"*/{FILE_NAME}"))
         return "its settings or inputs changed" if others else "it has not run yet"
 
-    def build(self, stage: Stage, parents: Mapping[str, Artifact]) -> Artifact:
+    def build(
+        self, stage: Stage, parents: Mapping[str, Artifact], key: str | None = None
+    ) -> Artifact:
         """Return the stage's artifact, building it unless it is there.
 
         The folder is built aside, under a lock, and renamed when whole; a second process that
         wants the same artifact waits and then reads it.
+
+        Args:
+            key: its key, where the caller has it already.
         """
-        key = stage_key(stage, {name: a.manifest.key for name, a in parents.items()})
+        key = key or stage_key(stage, {name: a.manifest.key for name, a in parents.items()})
         found = self.find(stage.name, key)
         if found:
             return found
@@ -124,7 +131,8 @@ class Cache:
         if not stage.resumable:
             remove(partial)
         partial.mkdir(exist_ok=True)
-        remove_unfinished(partial)
+        for folder in (partial, *(p for p in partial.rglob("*") if p.is_dir())):
+            remove_unfinished(folder)
         try:
             with writing(self.folder, "cache_dir"):  # asks the disk before the files are deleted
                 manifest = self._run(stage, key, parents, partial)
@@ -180,17 +188,36 @@ class Cache:
         strangers = find_strangers(artifact.path, artifact.manifest)
         if not strangers:
             return
-        aside = artifact.path.with_suffix(".strangers")
-        with writing(self.folder, "cache_dir"):
-            for name in strangers:
-                (aside / name).parent.mkdir(parents=True, exist_ok=True)
-                (artifact.path / name).rename(aside / name)
-        log.warning(
-            "%s: moved what is not the artifact's own to %s: %s",
-            artifact.manifest.stage,
-            aside,
-            ", ".join(strangers),
-        )
+        stage, names = artifact.manifest.stage, ", ".join(strangers)
+        try:
+            aside = _move_aside(artifact.path, strangers)
+        except OSError as error:  # such as in a cache that is read-only: others may still use it
+            log.warning(
+                "%s: in %s is what is not the artifact's own, and it cannot be moved out (%s): %s",
+                stage, artifact.path, error.strerror, names,
+            )  # fmt: skip
+        else:
+            if aside:
+                log.warning(
+                    "%s: moved what is not the artifact's own to %s: %s", stage, aside, names
+                )
+
+
+def _move_aside(folder: Path, names: list[str]) -> Path | None:
+    """Move files out of a folder into a new one beside it; None where another process did."""
+    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.strangers.", dir=folder.parent))
+    aside.chmod(0o755)
+    moved = 0
+    try:
+        for name in names:
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                (folder / name).rename(aside / name)
+                moved += 1
+    finally:
+        if not moved:
+            shutil.rmtree(aside)
+    return aside if moved else None
 
 
 class PeakMemory:

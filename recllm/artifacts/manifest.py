@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recllm.artifacts.atomic import write_text
+from recllm.errors import UserError
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
@@ -47,11 +48,34 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest | None":
-        """The manifest in `folder`, or None where there is none that can be understood."""
+        """The manifest in `folder`, or None where there is none or it is damaged.
+
+        Raises:
+            UserError: a newer recllm wrote it.
+            OSError: there is one, but it cannot be read now.
+        """
         try:
-            return cls.model_validate_json((folder / FILE_NAME).read_bytes())
-        except (OSError, ValidationError):
+            content = (folder / FILE_NAME).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        _refuse_newer(folder, content)
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError:
+            return None
+
+
+def _refuse_newer(folder: Path, content: bytes) -> None:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return
+    version = found.get("schema_version") if isinstance(found, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UserError(
+            f"{folder}: expected a manifest of schema {SCHEMA_VERSION} or older, found {version}, "
+            "of a newer recllm; update this one, or set another cache_dir"
+        )
 
 
 def describe_files(folder: Path) -> dict[str, FileEntry]:
@@ -68,13 +92,23 @@ def describe_files(folder: Path) -> dict[str, FileEntry]:
 def find_damage(folder: Path, manifest: Manifest) -> str | None:
     """Say which file of an artifact is missing or differs from its manifest; None where none."""
     for name, entry in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != entry.bytes:
-            return f"{name} has {path.stat().st_size} bytes instead of {entry.bytes}"
-        if hash_file(path) != entry.sha256:
-            return f"{name} was changed (its sha256 differs)"
+        try:
+            damage = _find_damage_of_file(folder / name, entry)
+        except FileNotFoundError:  # another process may be deleting the artifact
+            damage = "is missing"
+        if damage:
+            return f"{name} {damage}"
+    return None
+
+
+def _find_damage_of_file(path: Path, entry: FileEntry) -> str | None:
+    if not path.is_file():
+        return "is missing"
+    size = path.stat().st_size
+    if size != entry.bytes:
+        return f"has {size} bytes instead of {entry.bytes}"
+    if hash_file(path) != entry.sha256:
+        return "was changed (its sha256 differs)"
     return None
 
 

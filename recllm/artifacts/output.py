@@ -3,9 +3,10 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -24,11 +25,13 @@ GRACE_SECONDS = 2.0
 
 
 @contextmanager
-def occupied(folder: Path, identity: str) -> Iterator[None]:
+def occupied(folder: Path, identity: str, places: Iterable[str] = (".",)) -> Iterator[None]:
     """Hold `folder` for one run; a second run of the same recipe waits for the first.
 
     Args:
         identity: equal for runs that would write the same results.
+        places: the folders in it that a run writes into, from which is cleared what a killed run
+            left unfinished. Others may be the folders of other runs.
 
     Raises:
         UserError: a run that would write other results holds it: they would replace each other.
@@ -41,11 +44,14 @@ def occupied(folder: Path, identity: str) -> Iterator[None]:
         with writing(folder, "output_dir"):
             owner = {"identity": identity, "process": os.getpid()}
             write_text(folder / OWNER, json.dumps(owner))
-            remove_unfinished(folder)
+            for place in places:
+                remove_unfinished(folder / place)
         yield
     finally:
-        (folder / OWNER).unlink(missing_ok=True)
-        lock.release()
+        try:
+            (folder / OWNER).unlink(missing_ok=True)
+        finally:
+            lock.release()
 
 
 def _acquire(lock: FileLock, folder: Path, identity: str) -> None:
@@ -56,15 +62,17 @@ def _acquire(lock: FileLock, folder: Path, identity: str) -> None:
         owner = _read_owner(folder)
     if owner.get("identity", identity) != identity:
         raise UserError(
-            f"{folder}: a run with other settings is writing there (process {owner['process']}); "
+            f"{folder}: a run with other settings is writing there (process "
+            f"{owner.get('process', 'unknown')}); "
             "give this one another output_dir, or start it when that one has ended"
         )
     log.info("%s: another run of this recipe is writing there; waiting for it", folder)
     lock.acquire()
 
 
-def _read_owner(folder: Path) -> dict[str, str]:
+def _read_owner(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return owner if isinstance(owner, dict) else {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from recllm.artifacts.atomic import UNFINISHED, link_or_copy
 from recllm.errors import UserError
 
-#: Stands in every published folder: only such a folder is ever replaced.
+#: Stands in every published folder: only such a folder is ever replaced as a whole.
 MARKER = ".published-by-recllm"
 
 
@@ -18,10 +18,14 @@ def publish(source: Path, target: Path) -> bool:
     Returns:
         Whether anything changed: what is the same already is left as it is.
 
+    A file is replaced whoever's it is: who may publish into a folder is for the caller to know.
+
     Raises:
-        UserError: something stands there that was not published.
+        UserError: a folder stands there that was not published, or a file in a folder's place.
     """
     check_replaceable(target)
+    if source.is_dir() and target.is_file():
+        raise UserError(f"{target} is a file, where a folder goes; move it away")
     if is_published(source, target):
         return False
     if source.is_file():
@@ -44,8 +48,10 @@ def publish(source: Path, target: Path) -> bool:
 def withdraw(target: Path) -> bool:
     """Take away what was published at `target`, at once; whether there was something.
 
+    A file is deleted whoever's it is, as `publish` replaces it.
+
     Raises:
-        UserError: it was not published.
+        UserError: a folder stands there that was not published.
     """
     check_replaceable(target)
     if not target.is_dir():

@@ -41,13 +41,19 @@ def writing(folder: Path, setting: str) -> Iterator[None]:
                 f"{folder} cannot be written ({os.strerror(refusal)}): make it writable, or set "
                 f"{setting} to a folder that is, and run the same command again"
             ) from error
-        if refusal in FULL or _says_full(error):
-            raise StorageError(
-                f"no space is left on the disk of {_place(error, folder)}: free some, or set "
-                f"{setting} to a folder on another disk, and run the same command again; "
-                "finished stages are kept, and nothing half-written is taken for whole"
-            ) from error
-        raise
+        full = _find_full(error)
+        if full is None and refusal not in FULL:
+            raise
+        file = _file_of(full)
+        place, advice = folder, f", or set {setting} to a folder on another disk,"
+        if file and file.resolve().is_relative_to(folder.resolve()):
+            place = file
+        elif file and refusal not in FULL:  # such as a temporary file
+            place, advice = file, ""
+        raise StorageError(
+            f"no space is left on the disk of {place}: free some{advice} and run the same command "
+            "again; finished stages are kept, and nothing half-written is taken for whole"
+        ) from error
 
 
 def require_folder(path: Path, setting: str) -> None:
@@ -79,18 +85,20 @@ def _probe(folder: Path) -> int | None:
     return None
 
 
-def _says_full(error: BaseException | None) -> bool:
+def _find_full(error: BaseException | None) -> BaseException | None:
+    """The error, or the first of its causes, that says that a disk is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
-            return True
+            return error
         if any(text in str(error) for text in FULL_TEXTS):
-            return True
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
-def _place(error: Exception, folder: Path) -> str:
-    """The file that could not be written, where it is known to be one of the folder's."""
-    named = error.filename if isinstance(error, OSError) else None
-    inside = isinstance(named, str) and Path(named).is_relative_to(folder)
-    return str(named if inside else folder)
+def _file_of(error: BaseException | None) -> Path | None:
+    """The file that could not be written, where the error names it."""
+    if not isinstance(error, OSError):
+        return None
+    named = error.filename2 or error.filename  # of a copy, the second is the one written
+    return Path(named) if isinstance(named, str) else None

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from recllm.artifacts.cache import Artifact, Cache, stage_key
-from recllm.artifacts.publish import check_replaceable
 from recllm.artifacts.stage import Stage
 from recllm.artifacts.storage import require_folder
 from recllm.cli.interruption import explaining
@@ -100,20 +99,31 @@ def run(
     stages = build_stages(recipe, until)
     cache = Cache(recipe.cache_dir)
     keys = stage_keys(stages)
-    _check(recipe, stages, [s for s in stages if cache.why_absent(s.name, keys[s.name])])
+    absent = [s for s in stages if cache.why_absent(s.name, keys[s.name])]
+    _check(recipe, stages, absent)
     artifacts: dict[str, Artifact] = {}
-    explained = explaining(lambda: _describe_interruption(stages, keys, artifacts, cache))
-    with explained, RunFolder(recipe) as shown:
+    shown = RunFolder(recipe)
+
+    def describe() -> str:
+        kept = [s.name for s in stages if s.name in artifacts or s not in absent]
+        if shown.waiting:
+            return _describe_waiting(shown, kept)
+        return _describe_interruption(stages[len(artifacts) :], keys, kept, cache)
+
+    with explaining(describe), shown:
         if until in (None, *PUBLISHERS):
             shown.occupy()
         for stage in stages:
             parents = {name: artifacts[name] for name in stage.parents}
-            known = cache.find(stage.name, keys[stage.name])
+            # What a parent was built from may have changed since the run began.
+            key = stage_key(stage, {name: a.manifest.key for name, a in parents.items()})
+            keys[stage.name] = key
+            known = cache.find(stage.name, key)
             if known is None:
                 log.info("%s …", stage.name)
-            artifact = known or cache.build(stage, parents)
-            shown.publish(stage, artifact)
+            artifact = known or cache.build(stage, parents, key)
             artifacts[stage.name] = artifact
+            shown.publish(stage, artifact)
             if on_stage:
                 on_stage(stage, artifact, known is None)
     return artifacts
@@ -127,21 +137,35 @@ def _check(recipe: Recipe, stages: list[Stage], absent: list[Stage]) -> None:
     """
     require_folder(recipe.cache_dir, "cache_dir")
     require_folder(recipe.output_dir, "output_dir")
-    for stage in stages:
-        for target in stage.publishes.values():
-            check_replaceable(recipe.output_dir / target)
+    if any(stage.publishes for stage in stages):
+        RunFolder(recipe).check()
     for stage in absent:
         stage.check()
 
 
+def _describe_waiting(shown: RunFolder, kept: list[str]) -> str:
+    return (
+        f"interrupted while waiting for another run that writes to {shown.folder}; "
+        f"{_finished(kept)}; that run goes on, and the same command waits for it again"
+    )
+
+
+def _finished(kept: list[str]) -> str:
+    return f"finished and kept: {', '.join(kept) or 'nothing yet'}"
+
+
 def _describe_interruption(
-    stages: list[Stage], keys: dict[str, str], artifacts: dict[str, Artifact], cache: Cache
+    left: list[Stage], keys: dict[str, str], kept: list[str], cache: Cache
 ) -> str:
-    """What is kept of a run that is stopped now, and where the next one goes on."""
-    finished = f"finished and kept: {', '.join(artifacts) or 'nothing yet'}"
-    if len(artifacts) == len(stages):
+    """What is kept of a run that is stopped now, and where the next one goes on.
+
+    Args:
+        left: the stages that are not done; the first of them is stopped.
+    """
+    finished = _finished(kept)
+    if not left:
         return f"interrupted; {finished}"
-    stage = stages[len(artifacts)]
+    stage = left[0]
     partial = cache.partial(stage.name, keys[stage.name])
     left_off = stage.left_off(partial) if partial.is_dir() else None
     start = f"in {stage.name} from {left_off}" if left_off else f"with {stage.name} from its start"

@@ -1,5 +1,7 @@
 """The stage cache: built once, never half, damage noticed, shared by processes."""
 
+import errno
+import json
 import multiprocessing
 import os
 import shutil
@@ -12,11 +14,14 @@ from typing import Any
 import pytest
 
 from recllm.artifacts import atomic
+from recllm.artifacts import cache as cache_module
+from recllm.artifacts import manifest as manifest_module
 from recllm.artifacts.cache import Artifact, Cache, stage_key
-from recllm.artifacts.manifest import Manifest
+from recllm.artifacts.manifest import Manifest, find_damage
 from recllm.artifacts.publish import publish
 from recllm.artifacts.stage import Stage
 from recllm.config.schema import Recipe
+from recllm.errors import UserError
 
 RECIPE = Recipe.model_construct(seed=3)
 
@@ -217,10 +222,80 @@ def test_what_is_not_the_artifacts_own_is_moved_out_of_it(
     assert Cache(tmp_path / "cache").why_absent("write", path.name) is None
     found = Cache(tmp_path / "cache").build(Write("hello", log), {})
     assert sorted(p.name for p in found.path.rglob("*")) == ["deep", "manifest.json", "text.txt"]
-    aside = path.with_suffix(".strangers")
+    (aside,) = path.parent.glob("*.strangers.*")
     assert (aside / "deep" / "adapter_config.json").read_text() == "{}"
     assert "not the artifact's own" in caplog.text and "deep/adapter_config.json" in caplog.text
     assert len(log.read_text().splitlines()) == 1
+
+
+def test_strangers_of_one_name_are_all_kept(tmp_path: Path) -> None:
+    path = Cache(tmp_path).build(Write("hello"), {}).path
+    for text in ("first", "second"):
+        (path / "notes").write_text(text)
+        assert Cache(tmp_path).find("write", path.name) is not None
+    kept = {p.read_text() for p in path.parent.glob("*.strangers.*/notes")}
+    assert kept == {"first", "second"}
+
+
+def test_a_stranger_that_another_process_moves_first_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Cache(tmp_path).build(Write("hello"), {}).path
+    monkeypatch.setattr(cache_module, "find_strangers", lambda *_: ["notes"])
+    assert Cache(tmp_path).find("write", path.name) is not None
+    assert not list(path.parent.glob("*.strangers.*"))
+    assert "moved" not in caplog.text
+
+
+def test_a_stranger_that_cannot_be_moved_is_only_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = Cache(tmp_path).build(Write("hello"), {}).path
+    (path / "notes").touch()
+
+    def refuse(**_: object) -> str:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(cache_module.tempfile, "mkdtemp", refuse)
+    assert Cache(tmp_path).find("write", path.name) is not None
+    assert "cannot be moved out (Read-only file system): notes" in caplog.text
+
+
+def test_an_artifact_that_cannot_be_read_now_is_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Cache(tmp_path).build(Write("hello"), {}).path
+
+    def fail(self: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            Cache(tmp_path).build(Write("hello"), {})
+    assert Cache(tmp_path).find("write", path.name) is not None
+
+
+def test_an_artifact_of_a_newer_version_is_refused_and_not_deleted(tmp_path: Path) -> None:
+    path = Cache(tmp_path).build(Write("hello"), {}).path
+    manifest = json.loads((path / "manifest.json").read_text())
+    newer = json.dumps(manifest | {"schema_version": 2, "unheard_of": []})
+    (path / "manifest.json").write_text(newer)
+    with pytest.raises(UserError, match="found 2, of a newer recllm"):
+        Cache(tmp_path).build(Write("hello"), {})
+    assert (path / "manifest.json").read_text() == newer
+
+
+def test_a_file_that_goes_while_it_is_read_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = Cache(tmp_path).build(Write("hello"), {})
+
+    def gone(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(manifest_module, "hash_file", gone)
+    assert find_damage(artifact.path, artifact.manifest) == "text.txt is missing"
 
 
 def test_a_published_file_that_is_edited_in_place_is_noticed(

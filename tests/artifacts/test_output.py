@@ -8,6 +8,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from recllm.artifacts import output
 from recllm.artifacts.output import OWNER, occupied
@@ -62,9 +63,29 @@ def test_a_run_of_another_recipe_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / OWNER).exists()
 
 
-def test_an_owner_that_cannot_be_read_is_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_an_owner_that_cannot_be_read_is_waited_for(tmp_path: Path, content: str) -> None:
     first = start(tmp_path, "a", 1)
-    (tmp_path / OWNER).write_text("{")
+    (tmp_path / OWNER).write_text(content)
     with occupied(tmp_path, "b"):
         assert (tmp_path / f"{first.pid}-out").exists()
     first.join()
+
+
+def test_what_is_unfinished_is_cleared_only_where_a_run_writes(tmp_path: Path) -> None:
+    for place in (".", "eval", "another-run"):
+        (tmp_path / place / ".unfinished-model.x").mkdir(parents=True)
+    with occupied(tmp_path, "a", places=(".", "eval")):
+        left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob(".unfinished-*")}
+    assert left == {"another-run/.unfinished-model.x"}
+
+
+def test_the_folder_is_free_again_where_its_owner_cannot_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    with pytest.raises(PermissionError), monkeypatch.context() as patch, occupied(tmp_path, "a"):
+        patch.setattr(Path, "unlink", refuse)
+    FileLock(tmp_path / output.LOCK).acquire(timeout=0)

@@ -83,6 +83,14 @@ def test_a_folder_that_was_not_published_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "precious").read_text() == "data"
 
 
+def test_a_file_in_a_folders_place_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(UserError, match="model is a file"):
+        publish(tmp_path / "source", tmp_path / "model")
+    assert (tmp_path / "model").read_text() == "mine"
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     atomic.write_text(path, "old")

@@ -23,6 +23,22 @@ def test_a_full_disk_is_recognised_by_number_and_by_text(tmp_path: Path) -> None
         assert "set cache_dir" in str(caught.value)
 
 
+def test_the_disk_that_is_named_is_that_of_the_file(tmp_path: Path) -> None:
+    source, target = str(tmp_path / "cache" / "a"), str(tmp_path / "run" / "a")
+    full = errno.ENOSPC, "No space left on device"
+    for error, advised in (
+        (OSError(*full, str(tmp_path / "tmp" / "a")), False),
+        (OSError(*full, source, None, target), True),
+    ):
+        with (
+            pytest.raises(StorageError) as caught,
+            writing(tmp_path / "run", "output_dir"),
+        ):
+            raise error
+        assert f"the disk of {error.filename2 or error.filename}: free some" in str(caught.value)
+        assert ("set output_dir" in str(caught.value)) == advised
+
+
 def test_a_failure_to_save_is_the_disks_where_that_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

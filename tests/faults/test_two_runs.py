@@ -53,7 +53,7 @@ def test_another_models_results_are_taken_away_with_it(whole: Place, tmp_path: P
     place = Place(tmp_path, whole.recipe, (f"cache_dir={whole.cache}",))
     place.finish()
     other = Place(tmp_path, whole.recipe, (f"cache_dir={whole.cache}", "seed=1"))
-    assert "took away an earlier model's results: eval/metrics.json" in other.finish("sft").err
+    assert "took away what was another recipe's: samples.md, model" in other.finish("sft").err
     names = {p.relative_to(place.run).as_posix() for p in place.run.rglob("*") if p.is_file()}
     assert not names & {"eval/metrics.json", "report.html", "report.md"}
     assert other.weights() != whole.weights()

@@ -1,18 +1,24 @@
 """`recllm run`, and one command for each part of a run."""
 
 import json
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from recllm.artifacts.atomic import UNFINISHED
 from recllm.artifacts.cache import Artifact
 from recllm.artifacts.stage import Stage
+from recllm.artifacts.storage import require_folder, writing
 from recllm.cli import pipeline
 from recllm.cli.headline import headline_table
+from recllm.cli.interruption import explaining
 from recllm.cli.run_folder import RunFolder
 from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
+from recllm.eval.report.formats import quantity
 
 recipe_arguments = [
     click.argument("recipe"),
@@ -67,7 +73,7 @@ def evaluate(
     if not checkpoints:
         execute(loaded, "eval", dry_run)
         return
-    from recllm.eval.checkpoints import evaluate_checkpoints, find_checkpoint
+    from recllm.eval.checkpoints import find_checkpoint
 
     folders = {name: find_checkpoint(name) for name in checkpoints}
     if dry_run:
@@ -75,10 +81,7 @@ def evaluate(
         for name in folders:
             click.echo(f"{'eval':10} {name}")
         return
-    inputs = pipeline.run(loaded, "baselines", _announce)
-    with RunFolder(loaded) as shown:
-        shown.occupy()
-        click.echo(evaluate_checkpoints(loaded, inputs, folders))
+    click.echo(_evaluate_checkpoints(loaded, folders))
 
 
 @click.command()
@@ -103,8 +106,31 @@ def execute(recipe: Recipe, until: str | None, dry_run: bool) -> None:
         click.echo(f"\nreport: {recipe.output_dir / 'report.html'}")
 
 
+def _evaluate_checkpoints(recipe: Recipe, folders: dict[str, Path]) -> str:
+    """Show the results of checkpoints in the run's folder; the table of them."""
+    from recllm.eval.checkpoints import evaluate_checkpoints
+
+    shown = RunFolder(recipe)
+    require_folder(recipe.output_dir, "output_dir")
+    shown.check()
+    inputs = pipeline.run(recipe, "baselines", _announce)
+    said = (
+        f"interrupted in eval --checkpoint; finished and kept: {', '.join(inputs)}; the same "
+        "command goes on with the first checkpoint from its start"
+    )
+    with explaining(lambda: said), shown:
+        shown.occupy()
+        with (
+            writing(recipe.output_dir, "output_dir"),
+            tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=recipe.output_dir) as temporary,
+        ):
+            table = evaluate_checkpoints(recipe, inputs, folders, Path(temporary))
+            shown.publish_checkpoints(Path(temporary))
+    return table
+
+
 def _announce(stage: Stage, artifact: Artifact, built: bool) -> None:
     manifest = artifact.manifest
     time = f"{manifest.seconds:7.1f} s" if built else "   cached"
-    counts = ", ".join(f"{name} {count:,}" for name, count in manifest.counts.items() if count)
+    counts = ", ".join(f"{name} {quantity(name, n)}" for name, n in manifest.counts.items() if n)
     click.echo(f"{stage.name:10} {time}  {counts}")
