@@ -73,7 +73,7 @@ class PeerResult:
 
     Attributes:
         rate: users a second, the median of three runs.
-        ranking: of all users.
+        ranking: of the first users.
         prefix_share: of the time, spent in the prefix function.
     """
 
@@ -90,7 +90,7 @@ class PeerResult:
 
 
 def measure_peer(peer: Generate, prompts: np.ndarray, batches: Sequence[int]) -> PeerResult:
-    """Find the best batch size by one batch of each; run that twice more, once on all users."""
+    """Find the best batch size by one batch of each; run it twice more, at last on four users."""
     peer.decode(prompts[:1], batch=1)
 
     def rate(users: int, batch: int) -> tuple[float, Ranking]:
@@ -102,10 +102,11 @@ def measure_peer(peer: Generate, prompts: np.ndarray, batches: Sequence[int]) ->
         once[batch], _ = rate(min(batch, len(prompts)), batch)
         print(f"generate with batches of {batch}: {once[batch]:.4g} users/s", flush=True)
     best = max(once, key=lambda batch: once[batch])
+    print(f"the best batch is {best}", flush=True)
     again, _ = rate(min(best, len(prompts)), best)
     peer.prefix_seconds = 0.0
-    last, ranking = rate(len(prompts), best)
-    share = peer.prefix_seconds * last / len(prompts)
+    last, ranking = rate(min(max(best, 4), len(prompts)), best)
+    share = peer.prefix_seconds * last / len(ranking.items)
     return PeerResult(median([once[best], again, last]), best, ranking, share)
 
 

@@ -29,7 +29,7 @@ from benchmarks._catalogue import random_sids, sid_paths, sid_token_ids
 from benchmarks._generate import Generate, PeerResult, count_swaps, measure_peer, top_overlap
 from benchmarks._harness import Row, median_seconds, parse_small, report
 from recllm.catalog.trie import Trie
-from recllm.decoding.engine import TreeDecoder
+from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.decoding.scoring import Scoring
 
 
@@ -77,9 +77,13 @@ class Contest:
         print(result, flush=True)
         return result
 
+    def ranking_beside(self, expected: PeerResult) -> Ranking:
+        """The engine's ranking of the users that the peer ranked."""
+        return self.engine().decode(self.prompts[: len(expected.ranking.items)].tolist())
+
     def check(self, expected: PeerResult) -> None:
         """Hold the engine's ranking to the peer's, and say how many equal scores swapped."""
-        ranking = self.engine().decode(self.prompts.tolist())
+        ranking = self.ranking_beside(expected)
         swaps = count_swaps(ranking, expected.ranking)
         print(f"the same {ranking.items.size} items in order, {swaps} swapped among equal scores")
 
@@ -116,7 +120,7 @@ def half_precision(name: str, shape: Shape, work: Work, device: str) -> Iterator
     peer, rate = contest.peer(), contest.engine_rate()
     needed = engine_operations(shape, work.prompt, work.beams, work.levels, work.codes)
     share = rate * needed / peak_operations(device, dtype)
-    overlap = top_overlap(contest.engine().decode(contest.prompts.tolist()), peer.ranking)
+    overlap = top_overlap(contest.ranking_beside(peer), peer.ranking)
     print(f"{name}, bf16: {share:.0%} of the peak; the first 10 overlap by {overlap:.1%}")
     yield Row(f"{name}, bf16, {device}", rate, peer.rate, "users/s")
 
