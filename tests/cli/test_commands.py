@@ -5,24 +5,7 @@ from pathlib import Path
 
 import pytest
 from command_line import recllm
-
-RECIPE = """
-output_dir: {folder}/run
-cache_dir: {folder}/cache
-data: {{source: files, path: {folder}/log.csv}}
-model: {{from_scratch: {{hidden: 32, heads: 2}}}}
-"""
-LOG = "user_id,item_id,timestamp\n" + "".join(
-    f"u{user},i{item},{item}\n" for user in range(8) for item in range(8)
-)
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> str:
-    path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE.format(folder=tmp_path))
-    (tmp_path / "log.csv").write_text(LOG)
-    return str(path)
+from small_log import LOG
 
 
 def test_help_and_version() -> None:
