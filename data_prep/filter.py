@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recllm.artifacts.stage import Stage
-from recllm.data_prep.tables import Table, discard, materialise, read, scalars, session, write
+from recllm.data_prep.tables import (
+    Connection,
+    Table,
+    discard,
+    materialise,
+    read,
+    scalars,
+    session,
+    write,
+)
 from recllm.errors import UserError
-
-if TYPE_CHECKING:
-    from ibis.backends.duckdb import Backend
 
 
 class Filter(Stage):
@@ -74,7 +80,7 @@ def rated(log: Table, min_rating: float) -> tuple[Table, dict[str, int]]:
     return kept, counts
 
 
-def k_core(con: "Backend", pairs: Table, k: int) -> Table:
+def k_core(con: Connection, pairs: Table, k: int) -> Table:
     """The largest subset in which every user and every item has at least `k` rows.
 
     Args:
@@ -93,7 +99,7 @@ def k_core(con: "Backend", pairs: Table, k: int) -> Table:
         pairs, size = kept, _count(kept)
 
 
-def _in_core(con: "Backend", log: Table, k: int) -> tuple[Table, dict[str, int]]:
+def _in_core(con: Connection, log: Table, k: int) -> tuple[Table, dict[str, int]]:
     users, items = _numbered(con, log, "user_id", "user"), _numbered(con, log, "item_id", "item")
     pairs = log.join(users, "user_id").join(items, "item_id").select("row", "user", "item")
     core = k_core(con, materialise(con, pairs), k)
@@ -112,14 +118,14 @@ def _in_core(con: "Backend", log: Table, k: int) -> tuple[Table, dict[str, int]]
     return log.semi_join(core, "row"), counts
 
 
-def _numbered(con: "Backend", log: Table, column: str, number: str) -> Table:
+def _numbered(con: Connection, log: Table, column: str, number: str) -> Table:
     """The distinct ids of a column with a number each: integers are quicker to group and join."""
     import ibis
 
     return materialise(con, log.select(column).distinct().mutate(**{number: ibis.row_number()}))
 
 
-def _write(con: "Backend", log: Table, items: Table, out: Path) -> dict[str, int]:
+def _write(con: Connection, log: Table, items: Table, out: Path) -> dict[str, int]:
     import ibis
 
     used = items.semi_join(log, "item_id")

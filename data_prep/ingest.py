@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
-from recllm.data_prep.tables import read, scalars, session
+from recllm.data_prep.tables import Connection, read, scalars, session
 from recllm.errors import UserError
 
 INTERACTIONS = {
@@ -44,11 +44,12 @@ class Ingest(Stage):
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Write `interactions.parquet` and `items.parquet`; see `recllm.data_prep.sources`."""
-        counts = self.recipe.data.source.ingest(out)
-        if not counts["interactions"]:
-            names = ", ".join(map(str, self.recipe.data.source.input_files())) or "the log"
-            raise UserError(f"{names}: no interactions were found; check data.path")
-        check_tables(out)
+        with session() as con:
+            counts = self.recipe.data.source.ingest(con, out)
+            if not counts["interactions"]:
+                names = ", ".join(map(str, self.recipe.data.source.input_files())) or "the log"
+                raise UserError(f"{names}: no interactions were found; check data.path")
+            check_tables(con, out)
         return counts
 
     @cached_property
@@ -56,7 +57,7 @@ class Ingest(Stage):
         return [[path.name, hash_file(path)] for path in self.recipe.data.source.input_files()]
 
 
-def check_tables(folder: Path) -> None:
+def check_tables(con: Connection, folder: Path) -> None:
     """Hold a source's tables to their schema.
 
     Raises:
@@ -65,26 +66,25 @@ def check_tables(folder: Path) -> None:
     log, items = folder / "interactions.parquet", folder / "items.parquet"
     _check_columns(log, INTERACTIONS, OPTIONAL_INTERACTIONS)
     _check_columns(items, ITEMS, None)
-    with session() as con:
-        log_table, item_table = read(con, log), read(con, items)
-        facts = scalars(
-            log_table.aggregate(
-                rows=log_table.count(),
-                first=log_table.row.min(),
-                last=log_table.row.max(),
-                distinct=log_table.row.nunique(),
-                **{f"null {name}": log_table[name].isnull().sum() for name in INTERACTIONS},
-            )
+    log_table, item_table = read(con, log), read(con, items)
+    facts = scalars(
+        log_table.aggregate(
+            rows=log_table.count(),
+            first=log_table.row.min(),
+            last=log_table.row.max(),
+            distinct=log_table.row.nunique(),
+            **{f"null {name}": log_table[name].isnull().sum() for name in INTERACTIONS},
         )
-        facts |= scalars(
-            item_table.aggregate(
-                items=item_table.count(),
-                ids=item_table.item_id.nunique(),
-                **{f"null item {name}": item_table[name].isnull().sum() for name in ITEMS},
-            )
+    )
+    facts |= scalars(
+        item_table.aggregate(
+            items=item_table.count(),
+            ids=item_table.item_id.nunique(),
+            **{f"null item {name}": item_table[name].isnull().sum() for name in ITEMS},
         )
-        orphans = log_table.anti_join(item_table, "item_id")
-        facts["unknown items"] = scalars(orphans.aggregate(n=orphans.count()))["n"]
+    )
+    orphans = log_table.anti_join(item_table, "item_id")
+    facts["unknown items"] = scalars(orphans.aggregate(n=orphans.count()))["n"]
     rows = facts["rows"]
     whole = facts["distinct"] == rows and (facts["first"], facts["last"]) == (0, rows - 1)
     if not whole:

@@ -6,6 +6,7 @@ from typing import Any
 
 from recllm.artifacts.manifest import Manifest
 from recllm.artifacts.stage import Stage
+from recllm.data_prep.tables import read, session
 from recllm.errors import UserError
 
 
@@ -33,7 +34,9 @@ class SplitStage(Stage):
                 "times: those of different users do not compare; name a column of times with "
                 "data.columns.time, or set data.split to leave_one_out"
             )
-        counts = self.recipe.data.split.divide(inputs["filter"], out)
+        with session() as con:
+            log = read(con, inputs["filter"] / "interactions.parquet")
+            counts = self.recipe.data.split.divide(con, log, out)
         empty = [name for name in ("train", "valid", "test") if not counts[name]]
         if empty:
             sizes = ", ".join(f"{name} {number}" for name, number in counts.items())

@@ -2,12 +2,9 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from recllm.data_prep.tables import Table, materialise, read, scalars, session
-
-if TYPE_CHECKING:
-    from ibis.backends.duckdb import Backend
+from recllm.data_prep.tables import Connection, Table, materialise, read, scalars, session
 
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 #: The share of the items whose share of the interactions is told.
@@ -69,7 +66,7 @@ def _lengths(log: Table) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def _popularity(con: "Backend", log: Table, interactions: int) -> dict[str, float]:
+def _popularity(con: Connection, log: Table, interactions: int) -> dict[str, float]:
     """The Gini coefficient of the items' counts, and what the most popular of them take."""
     import ibis
 

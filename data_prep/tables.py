@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:  # Ibis takes half a second to import
     from ibis.backends.duckdb import Backend
 
+#: The session that a table lives in.
+Connection: TypeAlias = "Backend"
+
 # An Ibis table and a column of it. Ibis types every `table.name` as a Column without operators,
 # under which no expression type-checks.
 Table: TypeAlias = Any
@@ -19,7 +22,7 @@ _table_numbers = count()
 
 
 @contextmanager
-def session() -> Iterator["Backend"]:
+def session() -> Iterator[Connection]:
     """An in-memory DuckDB that keeps rows in order, reads times as UTC and may spill to disk."""
     import ibis
 
@@ -34,7 +37,7 @@ def session() -> Iterator["Backend"]:
             con.disconnect()
 
 
-def query(con: "Backend", sql: str) -> Table:
+def query(con: Connection, sql: str) -> Table:
     """A SELECT in SQL as an Ibis table; it runs where the table is used.
 
     For the file readers, whose options Ibis does not reach. (`Backend.sql` would do, but Ibis 12
@@ -45,22 +48,22 @@ def query(con: "Backend", sql: str) -> Table:
     return con.table(name)
 
 
-def materialise(con: "Backend", table: Table) -> Table:
+def materialise(con: Connection, table: Table) -> Table:
     """Run the query once and keep its rows for as long as the session lasts."""
     return con.create_table(f"table_{next(_table_numbers)}", table, temp=True)
 
 
-def discard(con: "Backend", table: Table) -> None:
+def discard(con: Connection, table: Table) -> None:
     """Free the rows of a materialised table."""
     con.raw_sql(f"DROP TABLE {table.get_name()}")
 
 
-def read(con: "Backend", path: Path) -> Table:
+def read(con: Connection, path: Path) -> Table:
     """A Parquet file as a table."""
     return query(con, f"SELECT * FROM read_parquet({quoted(path)})")
 
 
-def write(con: "Backend", table: Table, path: Path) -> None:
+def write(con: Connection, table: Table, path: Path) -> None:
     """Write the rows of a table, in its order, to a Parquet file."""
     con.to_parquet(table, path)
 

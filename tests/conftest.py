@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 # No test is timed: a machine may be slow or busy.
-settings.register_profile("untimed")
+settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from pathlib import Path
 
 from recllm.config.registry import Plugin
+from recllm.data_prep.tables import Connection
 
 
 class Source(Plugin):
@@ -18,7 +19,7 @@ class Source(Plugin):
         return []
 
     @abstractmethod
-    def ingest(self, out: Path) -> dict[str, int]:
+    def ingest(self, con: Connection, out: Path) -> dict[str, int]:
         """Write `interactions.parquet` and `items.parquet` into the folder `out`.
 
         interactions: row int64, user_id string, item_id string, timestamp int64 (seconds, or

@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from recllm.data_prep.sources._reading import column_names, line_of, load, missing_column
-from recllm.data_prep.tables import Column, Table, materialise, scalars, write
+from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars, write
 from recllm.errors import UserError
-
-if TYPE_CHECKING:
-    from ibis.backends.duckdb import Backend
 
 #: Columns of the item table that may be missing.
 TEXT_COLUMNS = ("description", "categories", "brand")
@@ -37,7 +33,7 @@ def require(
 
 
 def read_interactions(
-    con: "Backend", path: Path, chosen: Mapping[str, str]
+    con: Connection, path: Path, chosen: Mapping[str, str]
 ) -> tuple[Table, dict[str, int]]:
     """The interactions of one file, materialised, in the file's order.
 
@@ -74,7 +70,7 @@ def read_interactions(
     return materialise(con, table.select(**columns).order_by("row")), counts
 
 
-def read_items(con: "Backend", path: Path, chosen: Mapping[str, str]) -> Table:
+def read_items(con: Connection, path: Path, chosen: Mapping[str, str]) -> Table:
     """The items of one file, materialised; titles may be null.
 
     Args:
@@ -101,7 +97,7 @@ def read_items(con: "Backend", path: Path, chosen: Mapping[str, str]) -> Table:
 
 
 def write_log(
-    con: "Backend", interactions: Table, items: Table | None, out: Path
+    con: Connection, interactions: Table, items: Table | None, out: Path
 ) -> dict[str, int]:
     """Write both tables; an item of the log that `items` lacks gets its id as its title."""
     import ibis
@@ -143,7 +139,7 @@ def clean_ids(table: Table, name: str) -> Column:
 
 
 def item_columns(
-    con: "Backend", path: Path, asked: Mapping[str, str | None], usual_ids: tuple[str, ...]
+    con: Connection, path: Path, asked: Mapping[str, str | None], usual_ids: tuple[str, ...]
 ) -> dict[str, str]:
     """The columns of an items file by standard name, for `read_items`."""
     found = column_names(con, path)

@@ -10,14 +10,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from recllm.config.registry import nearest
-from recllm.data_prep.tables import Table, materialise, query, quoted
+from recllm.data_prep.tables import Connection, Table, materialise, query, quoted
 from recllm.errors import UserError
-
-if TYPE_CHECKING:
-    from ibis.backends.duckdb import Backend
 
 FORMATS = {
     ".csv": "csv",
@@ -63,7 +59,7 @@ def require_table(folder: Path, stem: str) -> Path:
     return found
 
 
-def load(con: "Backend", path: Path, columns: Mapping[str, str]) -> Table:
+def load(con: Connection, path: Path, columns: Mapping[str, str]) -> Table:
     """The named columns of a file as strings, with `row` (int64, from 0), its order in the file.
 
     Args:
@@ -80,7 +76,7 @@ def load(con: "Backend", path: Path, columns: Mapping[str, str]) -> Table:
         return materialise(con, picked.mutate(row=ibis.row_number()))
 
 
-def column_names(con: "Backend", path: Path) -> list[str]:
+def column_names(con: Connection, path: Path) -> list[str]:
     """The columns of a file.
 
     Raises:
@@ -151,7 +147,7 @@ def _format(path: Path) -> str | None:
     return None if gzipped and kind == "parquet" else kind
 
 
-def _select(con: "Backend", path: Path) -> str:
+def _select(con: Connection, path: Path) -> str:
     kind = _format(path)
     if kind == "csv":
         return _select_csv(path)
@@ -186,7 +182,7 @@ def _json_objects(path: Path) -> str:
     return f"read_json_objects({quoted(path)}, format='auto')"
 
 
-def _json_keys(con: "Backend", path: Path) -> list[str]:
+def _json_keys(con: Connection, path: Path) -> list[str]:
     sample = f"SELECT unnest(json_keys(json)) AS k FROM (SELECT json FROM {_json_objects(path)}"
     rows = con.raw_sql(f"SELECT DISTINCT k FROM ({sample} LIMIT {JSON_SAMPLE})) ORDER BY k")
     return [key for (key,) in rows.fetchall()]
@@ -197,7 +193,7 @@ def _json_path(key: str) -> str:
     return quoted(f'$."{escaped}"')
 
 
-def _describe_parquet(con: "Backend", path: Path) -> list[tuple[str, str]]:
+def _describe_parquet(con: Connection, path: Path) -> list[tuple[str, str]]:
     rows = con.raw_sql(f"DESCRIBE SELECT * FROM read_parquet({quoted(path)})").fetchall()
     return [(row[0], row[1]) for row in rows]
 

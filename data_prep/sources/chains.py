@@ -1,7 +1,6 @@
 """Ready-made (history, target) rows in train, valid and test files, as papers publish them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,11 +23,8 @@ from recllm.data_prep.sources._reading import (
     load,
     require_table,
 )
-from recllm.data_prep.tables import Column, Table, materialise, scalars, session
+from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
 from recllm.errors import UserError
-
-if TYPE_CHECKING:
-    from ibis.backends.duckdb import Backend
 
 SPLITS = ("train", "valid", "test")
 
@@ -67,32 +63,31 @@ class Chains(Source):
         files = [require_table(self.path, name) for name in SPLITS]
         return files if items is None else [*files, items]
 
-    def ingest(self, out: Path) -> dict[str, int]:
+    def ingest(self, con: Connection, out: Path) -> dict[str, int]:
         """Read the rows, put them into sequences and write these as a log."""
         import ibis
 
         files = self.input_files()
-        with session() as con:
-            parts = [
-                self._places(con, path, name).mutate(part=ibis.literal(number))
-                for number, (name, path) in enumerate(zip(SPLITS, files[:3], strict=True))
-            ]
-            placed = materialise(con, ibis.union(*parts))
-            log = materialise(con, _as_log(placed))
-            items = None
-            if len(files) > 3:
-                chosen = item_columns(con, files[3], self.columns.model_dump(), ("item_id", "item"))
-                items = read_items(con, files[3], chosen)
-            counts = scalars(
-                placed.aggregate(
-                    sequences=placed.starts.sum(),
-                    targets_without_history=(placed.is_target & (placed.history == 0)).sum(),
-                )
+        parts = [
+            self._places(con, path, name).mutate(part=ibis.literal(number))
+            for number, (name, path) in enumerate(zip(SPLITS, files[:3], strict=True))
+        ]
+        placed = materialise(con, ibis.union(*parts))
+        log = materialise(con, _as_log(placed))
+        items = None
+        if len(files) > 3:
+            chosen = item_columns(con, files[3], self.columns.model_dump(), ("item_id", "item"))
+            items = read_items(con, files[3], chosen)
+        counts = scalars(
+            placed.aggregate(
+                sequences=placed.starts.sum(),
+                targets_without_history=(placed.is_target & (placed.history == 0)).sum(),
             )
-            counts = {name: int(number) for name, number in counts.items()}
-            return {"order_only": 1} | counts | write_log(con, log, items, out)
+        )
+        counts = {name: int(number) for name, number in counts.items()}
+        return {"order_only": 1} | counts | write_log(con, log, items, out)
 
-    def _places(self, con: "Backend", path: Path, split: str) -> Table:
+    def _places(self, con: Connection, path: Path, split: str) -> Table:
         """One row for each place of each sequence of a file.
 
         Columns: user_id, first (the sequence's first line), line, offset, item_id, history,
@@ -128,7 +123,7 @@ class Chains(Source):
             starts=(placed.offset == 0) & ~placed.continues,
         )
 
-    def _rows(self, con: "Backend", path: Path) -> Table:
+    def _rows(self, con: Connection, path: Path) -> Table:
         """A file's rows: line, user_id, items (the history) and target."""
         found, asked = column_names(con, path), self.columns
         chosen = {

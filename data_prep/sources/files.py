@@ -19,7 +19,7 @@ from recllm.data_prep.sources._reading import (
     find_table,
     require_table,
 )
-from recllm.data_prep.tables import session
+from recllm.data_prep.tables import Connection
 from recllm.errors import UserError
 
 USUAL = {
@@ -71,20 +71,19 @@ class Files(Source):
         log, items = self._paths()
         return [log] if items is None else [log, items]
 
-    def ingest(self, out: Path) -> dict[str, int]:
+    def ingest(self, con: Connection, out: Path) -> dict[str, int]:
         """Read, check and write both tables."""
         log, items_path = self._paths()
-        with session() as con:
-            interactions, counts = read_interactions(
-                con, log, self._interaction_columns(log, column_names(con, log))
-            )
-            items = None
-            if items_path is not None:
-                usual_ids = ("item_id", *([self.columns.item] if self.columns.item else []), "item")
-                asked = self.columns.model_dump()
-                chosen = item_columns(con, items_path, asked, usual_ids)
-                items = read_items(con, items_path, chosen)
-            return counts | write_log(con, interactions, items, out)
+        interactions, counts = read_interactions(
+            con, log, self._interaction_columns(log, column_names(con, log))
+        )
+        items = None
+        if items_path is not None:
+            usual_ids = ("item_id", *([self.columns.item] if self.columns.item else []), "item")
+            asked = self.columns.model_dump()
+            chosen = item_columns(con, items_path, asked, usual_ids)
+            items = read_items(con, items_path, chosen)
+        return counts | write_log(con, interactions, items, out)
 
     def _paths(self) -> tuple[Path, Path | None]:
         path = existing(self.path)

@@ -16,7 +16,7 @@ from recllm.artifacts.atomic import replacing
 from recllm.data_prep.sources import Source
 from recllm.data_prep.sources._log import item_columns, read_interactions, read_items, write_log
 from recllm.data_prep.sources._reading import column_names, existing, missing_column, require_table
-from recllm.data_prep.tables import session
+from recllm.data_prep.tables import Connection
 from recllm.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -42,9 +42,9 @@ class Movielens(Source):
         """The two files; none for the download, whose checksum is checked instead."""
         return [] if self.path is None else _tables(self.path)
 
-    def ingest(self, out: Path) -> dict[str, int]:
+    def ingest(self, con: Connection, out: Path) -> dict[str, int]:
         """Read ratings and movies; a movie's genres, `A, B`, are its categories."""
-        with _folder(self.path) as folder, session() as con:
+        with _folder(self.path) as folder:
             ratings, movies = _tables(folder)
             found = column_names(con, ratings)
             for wanted in RATINGS.values():

@@ -13,6 +13,7 @@ from pydantic import Field
 from recllm.data_prep.sources import Source
 from recllm.data_prep.sources._simulated_users import SHORTEST, Population, Users
 from recllm.data_prep.sources._simulated_world import build_world
+from recllm.data_prep.tables import Connection
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Simulated(Source):
     interactions_per_user: float = Field(default=10.0, ge=SHORTEST, description="the mean")
     simulation_seed: int = Field(default=0, ge=0)
 
-    def ingest(self, out: Path) -> dict[str, int]:
+    def ingest(self, con: Connection, out: Path) -> dict[str, int]:
         """Write the log, chunk by chunk of users, and log the oracle's hit@10."""
         world = self._population.world
         pq.write_table(world.table(), out / "items.parquet")

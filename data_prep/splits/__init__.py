@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from recllm.config.registry import Plugin
+from recllm.data_prep.tables import Connection, Table
 
 
 class Split(Plugin):
@@ -15,12 +16,12 @@ class Split(Plugin):
     global_cut: ClassVar[bool] = False
 
     @abstractmethod
-    def divide(self, filtered: Path, out: Path) -> dict[str, int]:
+    def divide(self, con: Connection, log: Table, out: Path) -> dict[str, int]:
         """Write `sequences.parquet`, `train.parquet`, `valid.parquet`, `test.parquet`.
 
         Args:
-            filtered: the folder of the filter stage, with `interactions.parquet` (row int64,
-                user_id string, item int32, timestamp int64, …) and `items.parquet`.
+            log: the interactions that the filter stage left: row int64, user_id string, item
+                int32, timestamp int64, …
             out: where to write.
 
         sequences: sequence int64 (0, 1, …), user_id string, items list<int32>, rows list<int64>

@@ -1,13 +1,9 @@
 """What every split ends in: labelled places in sequences, written as the tables of the stage."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from recllm.data_prep.tables import Table, materialise, scalars, write
+from recllm.data_prep.tables import Connection, Table, materialise, scalars, write
 from recllm.errors import UserError
-
-if TYPE_CHECKING:
-    from ibis.backends.duckdb import Backend
 
 SPLITS = ("train", "valid", "test")
 
@@ -40,7 +36,7 @@ def number_groups(log: Table, key: str) -> Table:
     return placed.join(groups, key)
 
 
-def write_positions(con: "Backend", positions: Table, out: Path) -> dict[str, int]:
+def write_positions(con: Connection, positions: Table, out: Path) -> dict[str, int]:
     """Write `sequences.parquet` and the three splits, and count them and what is cold.
 
     An item or a user is cold where it has no training interaction.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from recllm.data_prep.splits import Split
 from recllm.data_prep.splits._positions import SPLITS, number_groups, write_positions
-from recllm.data_prep.tables import read, scalars, session
+from recllm.data_prep.tables import Connection, Table, scalars
 from recllm.errors import UserError
 
 
@@ -17,7 +17,7 @@ class Given(Split):
     they all are, and every labelled interaction but a sequence's first is a target.
     """
 
-    def divide(self, filtered: Path, out: Path) -> dict[str, int]:
+    def divide(self, con: Connection, log: Table, out: Path) -> dict[str, int]:
         """See `Split.divide`.
 
         Counts `history_only` (interactions without a label) and `no_history` (labelled valid or
@@ -29,38 +29,36 @@ class Given(Split):
         """
         import ibis
 
-        with session() as con:
-            log = read(con, filtered / "interactions.parquet")
-            if "split" not in log.columns:
-                raise UserError(
-                    "data.split is given, but the log has no column that says train, valid or "
-                    "test; name it with data.columns.split, or use data.source: chains"
-                )
-            placed = number_groups(log, "sequence" if "sequence" in log.columns else "user_id")
-            held_out = placed.split.isin(SPLITS[1:])
-            trained = placed.split == "train"
-            first_test = placed.end.min(where=(placed.split == "test").fill_null(False))
-            by_sequence = ibis.window(group_by=placed.sequence)
-            first_other = placed.end.min(where=~trained.fill_null(False))
-            train_end = first_other.over(by_sequence).fill_null(placed.length)
-            history = placed.history if "history" in placed.columns else placed.end
-            positions = placed.mutate(
-                start=placed.end - history,
-                train_end=train_end,
-                test_start=first_test.over(by_sequence),
-                target_of=ibis.ifelse(history > 0, placed.split, None),
+        if "split" not in log.columns:
+            raise UserError(
+                "data.split is given, but the log has no column that says train, valid or "
+                "test; name it with data.columns.split, or use data.source: chains"
             )
-            tested = (positions.split == "valid") & (positions.end > positions.test_start)
-            early = (trained & (positions.end >= positions.train_end)) | tested
-            sums = {
-                "history_only": positions.split.isnull().sum(),
-                "no_history": (held_out & (positions.end == 0)).sum(),
-                "unknown": (~positions.split.isin(SPLITS)).sum(),
-                "early": positions.sequence.nunique(where=early.fill_null(False)),
-            }
-            found = {k: int(n or 0) for k, n in scalars(positions.aggregate(**sums)).items()}
-            _refuse(found.pop("unknown"), found.pop("early"))
-            return write_positions(con, positions, out) | found
+        placed = number_groups(log, "sequence" if "sequence" in log.columns else "user_id")
+        held_out = placed.split.isin(SPLITS[1:])
+        trained = placed.split == "train"
+        first_test = placed.end.min(where=(placed.split == "test").fill_null(False))
+        by_sequence = ibis.window(group_by=placed.sequence)
+        first_other = placed.end.min(where=~trained.fill_null(False))
+        train_end = first_other.over(by_sequence).fill_null(placed.length)
+        history = placed.history if "history" in placed.columns else placed.end
+        positions = placed.mutate(
+            start=placed.end - history,
+            train_end=train_end,
+            test_start=first_test.over(by_sequence),
+            target_of=ibis.ifelse(history > 0, placed.split, None),
+        )
+        tested = (positions.split == "valid") & (positions.end > positions.test_start)
+        early = (trained & (positions.end >= positions.train_end)) | tested
+        sums = {
+            "history_only": positions.split.isnull().sum(),
+            "no_history": (held_out & (positions.end == 0)).sum(),
+            "unknown": (~positions.split.isin(SPLITS)).sum(),
+            "early": positions.sequence.nunique(where=early.fill_null(False)),
+        }
+        found = {k: int(n or 0) for k, n in scalars(positions.aggregate(**sums)).items()}
+        _refuse(found.pop("unknown"), found.pop("early"))
+        return write_positions(con, positions, out) | found
 
 
 def _refuse(unknown: int, early: int) -> None:

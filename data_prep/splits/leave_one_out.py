@@ -4,7 +4,7 @@ from pathlib import Path
 
 from recllm.data_prep.splits import Split
 from recllm.data_prep.splits._positions import number_groups, refuse_ready_made, write_positions
-from recllm.data_prep.tables import read, scalars, session
+from recllm.data_prep.tables import Connection, Table, scalars
 
 
 class LeaveOneOut(Split):
@@ -14,34 +14,32 @@ class LeaveOneOut(Split):
     includes the validation item.
     """
 
-    def divide(self, filtered: Path, out: Path) -> dict[str, int]:
+    def divide(self, con: Connection, log: Table, out: Path) -> dict[str, int]:
         """See `Split.divide`; counts `users_too_short` and `users_with_tied_last_times` too."""
         import ibis
 
-        with session() as con:
-            log = read(con, filtered / "interactions.parquet")
-            refuse_ready_made(log)
-            placed = number_groups(log, "user_id")
-            held_out = placed.length >= 3
-            positions = placed.mutate(
-                start=0,
-                train_end=ibis.ifelse(held_out, placed.length - 2, placed.length),
-                target_of=ibis.cases(
-                    (placed.end == 0, None),
-                    (held_out & (placed.end == placed.length - 1), "test"),
-                    (held_out & (placed.end == placed.length - 2), "valid"),
-                    else_="train",
-                ),
-            )
-            counts = write_positions(con, positions, out)
-            users = placed.group_by("user_id").aggregate(
-                length=placed.length.max(),
-                last=placed.timestamp.max(where=placed.end == placed.length - 1),
-                before=placed.timestamp.max(where=placed.end == placed.length - 2),
-            )
-            sums = {
-                "users_too_short": (users.length < 3).sum(),
-                "users_with_tied_last_times": (users.last == users.before).sum(),
-            }
-            found = scalars(users.aggregate(**sums))
-            return counts | {name: int(number or 0) for name, number in found.items()}
+        refuse_ready_made(log)
+        placed = number_groups(log, "user_id")
+        held_out = placed.length >= 3
+        positions = placed.mutate(
+            start=0,
+            train_end=ibis.ifelse(held_out, placed.length - 2, placed.length),
+            target_of=ibis.cases(
+                (placed.end == 0, None),
+                (held_out & (placed.end == placed.length - 1), "test"),
+                (held_out & (placed.end == placed.length - 2), "valid"),
+                else_="train",
+            ),
+        )
+        counts = write_positions(con, positions, out)
+        users = placed.group_by("user_id").aggregate(
+            length=placed.length.max(),
+            last=placed.timestamp.max(where=placed.end == placed.length - 1),
+            before=placed.timestamp.max(where=placed.end == placed.length - 2),
+        )
+        sums = {
+            "users_too_short": (users.length < 3).sum(),
+            "users_with_tied_last_times": (users.last == users.before).sum(),
+        }
+        found = scalars(users.aggregate(**sums))
+        return counts | {name: int(number or 0) for name, number in found.items()}

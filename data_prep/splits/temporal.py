@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from recllm.data_prep.splits import Split
 from recllm.data_prep.splits._positions import number_groups, refuse_ready_made, write_positions
-from recllm.data_prep.tables import Table, read, scalars, session
+from recllm.data_prep.tables import Connection, Table, scalars
 from recllm.errors import UserError
 
 SHARES = ("valid_share", "test_share")
@@ -62,7 +62,7 @@ class Temporal(Split):
             )
         return self
 
-    def divide(self, filtered: Path, out: Path) -> dict[str, int]:
+    def divide(self, con: Connection, log: Table, out: Path) -> dict[str, int]:
         """See `Split.divide`.
 
         Counts the cuts `valid_from` and `test_from` (in the log's time) too, and the interactions
@@ -74,32 +74,30 @@ class Temporal(Split):
         """
         import ibis
 
-        with session() as con:
-            log = read(con, filtered / "interactions.parquet")
-            refuse_ready_made(log)
-            valid_from, test_from = self._cuts(log)
-            placed = number_groups(log, "user_id")
-            placed = placed.mutate(
-                part=ibis.cases(
-                    (placed.timestamp < valid_from, "train"),
-                    (placed.timestamp < test_from, "valid"),
-                    else_="test",
-                ),
-            )
-            trained = (placed.part == "train").sum()
-            positions = placed.mutate(
-                start=0,
-                train_end=trained.over(group_by=placed.user_id),
-                target_of=ibis.ifelse(placed.end > 0, placed.part, None),
-            )
-            first = placed.end == 0
-            sums = {
-                f"{name}_without_history": (first & (placed.part == name)).sum()
-                for name in ("valid", "test")
-            }
-            found = {n: int(v or 0) for n, v in scalars(placed.aggregate(**sums)).items()}
-            counts = write_positions(con, positions, out)
-            return counts | found | {"valid_from": valid_from, "test_from": test_from}
+        refuse_ready_made(log)
+        valid_from, test_from = self._cuts(log)
+        placed = number_groups(log, "user_id")
+        placed = placed.mutate(
+            part=ibis.cases(
+                (placed.timestamp < valid_from, "train"),
+                (placed.timestamp < test_from, "valid"),
+                else_="test",
+            ),
+        )
+        trained = (placed.part == "train").sum()
+        positions = placed.mutate(
+            start=0,
+            train_end=trained.over(group_by=placed.user_id),
+            target_of=ibis.ifelse(placed.end > 0, placed.part, None),
+        )
+        first = placed.end == 0
+        sums = {
+            f"{name}_without_history": (first & (placed.part == name)).sum()
+            for name in ("valid", "test")
+        }
+        found = {n: int(v or 0) for n, v in scalars(placed.aggregate(**sums)).items()}
+        counts = write_positions(con, positions, out)
+        return counts | found | {"valid_from": valid_from, "test_from": test_from}
 
     def _cuts(self, log: Table) -> tuple[int, int]:
         whole = scalars(

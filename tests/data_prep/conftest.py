@@ -13,7 +13,10 @@ from recllm.config.schema import Recipe
 from recllm.config.validation import validate
 from recllm.data_prep.filter import Filter
 from recllm.data_prep.ingest import Ingest
+from recllm.data_prep.sources import Source
 from recllm.data_prep.split import SplitStage
+from recllm.data_prep.splits import Split
+from recllm.data_prep.tables import read, session
 
 STAGES = (Ingest, Filter, SplitStage)
 
@@ -31,6 +34,18 @@ class Prepared:
 
 def make_recipe(**data: Any) -> Recipe:
     return validate({"output_dir": "unused", "model": {"name": "unused"}, "data": data})
+
+
+def run_source(source: Source, out: Path) -> dict[str, int]:
+    """Runs a source in a session of its own."""
+    with session() as con:
+        return source.ingest(con, out)
+
+
+def run_split(split: Split, folder: Path) -> dict[str, int]:
+    """Runs a split on the interactions.parquet of a folder and writes into it."""
+    with session() as con:
+        return split.divide(con, read(con, folder / "interactions.parquet"), folder)
 
 
 @pytest.fixture(scope="session")

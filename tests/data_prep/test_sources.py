@@ -5,6 +5,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,9 +18,10 @@ import pytest
 from recllm.config.plugins import SOURCES
 from recllm.data_prep.ingest import INTERACTIONS, ITEMS, OPTIONAL_INTERACTIONS, Ingest, check_tables
 from recllm.data_prep.sources import Source, movielens
+from recllm.data_prep.tables import session
 from recllm.errors import UserError
 
-from .conftest import make_recipe
+from .conftest import make_recipe, run_source
 
 RATINGS = "userId,movieId,rating,timestamp\n7,31,2.5,1260759144\n7,5,3.0,1260759179\n8,31,4,12\n"
 MOVIES = 'movieId,title,genres\n31,"Net, The (1995)",Action|Drama\n5,Heat,(no genres listed)\n'
@@ -48,8 +50,9 @@ def test_every_source_writes_the_tables_it_counts(name: str, tmp_path: Path) -> 
     assert all(path.is_file() for path in source.input_files())
     out = tmp_path / "out"
     out.mkdir()
-    counts = source.ingest(out)
-    check_tables(out)
+    counts = run_source(source, out)
+    with session() as con:
+        check_tables(con, out)
     log, items = pq.read_table(out / "interactions.parquet"), pq.read_table(out / "items.parquet")
     assert {"interactions": log.num_rows, "items": items.num_rows}.items() <= counts.items()
     assert log["row"].to_pylist() == list(range(log.num_rows))
@@ -58,7 +61,7 @@ def test_every_source_writes_the_tables_it_counts(name: str, tmp_path: Path) -> 
     assert set(items.column_names) <= {*ITEMS, "description", "categories", "brand"}
     again = tmp_path / "again"
     again.mkdir()
-    source.ingest(again)
+    run_source(source, again)
     assert pq.read_table(again / "interactions.parquet") == log
     assert pq.read_table(again / "items.parquet") == items
 
@@ -88,11 +91,9 @@ def test_the_schema_is_held(case: str | None, tmp_path: Path) -> None:
     pq.write_table(pa.table(interactions | log), tmp_path / "interactions.parquet")
     catalogue = {"item_id": ["x", "y"], "title": ["t", "u"]}
     pq.write_table(pa.table(catalogue | items), tmp_path / "items.parquet")
-    if case is None:
-        check_tables(tmp_path)
-    else:
-        with pytest.raises(ValueError):
-            check_tables(tmp_path)
+    expected = nullcontext() if case is None else pytest.raises(ValueError)
+    with session() as con, expected:
+        check_tables(con, tmp_path)
 
 
 def test_the_key_follows_the_content_and_not_the_folder(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_movielens_without_a_table(tmp_path: Path) -> None:
     (tmp_path / "movies.csv").write_text(MOVIES)
     (tmp_path / "ratings.csv").write_text(RATINGS.replace("rating,", "stars,"))
     with pytest.raises(UserError, match="expected a column 'rating'"):
-        movielens.Movielens(path=tmp_path).ingest(tmp_path)
+        run_source(movielens.Movielens(path=tmp_path), tmp_path)
 
 
 @pytest.fixture
@@ -159,22 +160,22 @@ def grouplens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def test_movielens_is_downloaded_once(grouplens: Path, tmp_path: Path) -> None:
     source = movielens.Movielens()
-    assert source.ingest(tmp_path)["interactions"] == 3
+    assert run_source(source, tmp_path)["interactions"] == 3
     (grouplens / "ml-latest-small.zip").unlink()
-    assert source.ingest(tmp_path)["interactions"] == 3
+    assert run_source(source, tmp_path)["interactions"] == 3
 
 
 def test_a_download_with_another_checksum_is_refused(grouplens: Path, tmp_path: Path) -> None:
     (grouplens / "ml-latest-small.zip.md5").write_text("0" * 32)
     with pytest.raises(UserError, match=r"expected the md5 '0+', found [0-9a-f]{32}"):
-        movielens.Movielens().ingest(tmp_path)
+        run_source(movielens.Movielens(), tmp_path)
     assert not (tmp_path / "cache").exists()
 
 
 def test_without_a_network_movielens_asks_for_a_path(grouplens: Path, tmp_path: Path) -> None:
     (grouplens / "ml-latest-small.zip.md5").unlink()
     with pytest.raises(UserError, match=r"cannot be downloaded .*give data\.path"):
-        movielens.Movielens().ingest(tmp_path)
+        run_source(movielens.Movielens(), tmp_path)
 
 
 def test_a_damaged_download_is_named(grouplens: Path, tmp_path: Path) -> None:
@@ -182,4 +183,4 @@ def test_a_damaged_download_is_named(grouplens: Path, tmp_path: Path) -> None:
     cache.mkdir()
     (cache / "ml-latest-small.zip").write_bytes(b"PK")
     with pytest.raises(UserError, match="is damaged"):
-        movielens.Movielens().ingest(tmp_path)
+        run_source(movielens.Movielens(), tmp_path)

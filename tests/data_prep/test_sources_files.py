@@ -13,6 +13,8 @@ import pytest
 from recllm.data_prep.sources.files import Files
 from recllm.errors import UserError
 
+from .conftest import run_source
+
 Write = Callable[[str, str], Path]
 ROWS = [("007", "x", 30), ("b c", "y,z", 10), ("007", "é", 20)]
 
@@ -20,7 +22,7 @@ ROWS = [("007", "x", 30), ("b c", "y,z", 10), ("007", "é", 20)]
 def ingest(out: Path, **options: Any) -> tuple[list[dict], list[dict], dict[str, int]]:
     folder = out / "ingested"
     folder.mkdir(exist_ok=True)
-    counts = Files(**options).ingest(folder)
+    counts = run_source(Files(**options), folder)
     log = pq.read_table(folder / "interactions.parquet").to_pylist()
     return log, pq.read_table(folder / "items.parquet").to_pylist(), counts
 

@@ -19,12 +19,14 @@ from recllm.data_prep.sources._simulated_users import (
 from recllm.data_prep.sources._simulated_world import CATEGORIES, World, build_world
 from recllm.data_prep.sources.simulated import Simulated
 
+from .conftest import run_source
+
 SMALL = {"users": 200, "items": 90, "interactions_per_user": 7}
 
 
 def ingested(folder: Path, **options: float) -> tuple[pa.Table, pa.Table]:
     folder.mkdir()
-    Simulated.model_validate({**SMALL, **options}).ingest(folder)
+    run_source(Simulated.model_validate({**SMALL, **options}), folder)
     return pq.read_table(folder / "interactions.parquet"), pq.read_table(folder / "items.parquet")
 
 
@@ -134,7 +136,7 @@ def test_users_choose_with_the_oracle_s_probabilities() -> None:
 def test_structure_beats_popularity(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = Simulated()
     with caplog.at_level("INFO"):
-        source.ingest(tmp_path)
+        run_source(source, tmp_path)
     assert "oracle's hit@10 is 0." in caplog.text
     assert 0.5 < source.oracle_hit_rate(10) < 0.7
     assert source.oracle_hit_rate(1) < source.oracle_hit_rate(10) < source.oracle_hit_rate(50)
@@ -153,7 +155,7 @@ def test_the_default_log_keeps_its_size_under_the_core(prepare) -> None:
 
 @pytest.mark.slow
 def test_a_million_interactions_are_streamed(tmp_path: Path) -> None:
-    counts = Simulated(users=100_000, items=20_000).ingest(tmp_path)
+    counts = run_source(Simulated(users=100_000, items=20_000), tmp_path)
     assert counts["interactions"] == pytest.approx(1_000_000, rel=0.02)
     file = pq.ParquetFile(tmp_path / "interactions.parquet")
     assert file.metadata.num_row_groups > 10

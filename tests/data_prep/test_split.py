@@ -19,6 +19,8 @@ from recllm.data_prep.splits.leave_one_out import LeaveOneOut
 from recllm.errors import UserError
 from recllm.prompts.leaks import check_leaks
 
+from .conftest import run_split
+
 Write = Callable[[str, str], Path]
 Prepare = Callable[..., Any]
 SPLITS = ("train", "valid", "test")
@@ -36,7 +38,7 @@ def divide(split: Any, log: list[dict[str, Any]], folder: Path) -> tuple[Rows, d
     extra = {"split": pa.string(), "sequence": pa.int64(), "history": pa.int64()}
     fields = [(n, t) for n, t in (schema | extra).items() if n in log[0]]
     pq.write_table(pa.Table.from_pylist(log, pa.schema(fields)), folder / "interactions.parquet")
-    counts = split.divide(folder, folder)
+    counts = run_split(split, folder)
     tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("sequences", *SPLITS)}
     return {name: table.to_pylist() for name, table in tables.items()}, counts
 

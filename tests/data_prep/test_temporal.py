@@ -17,7 +17,7 @@ from recllm.data_prep.splits.temporal import Temporal
 from recllm.errors import UserError
 from recllm.prompts.leaks import check_leaks
 
-from .conftest import make_recipe
+from .conftest import make_recipe, run_split
 
 Write = Callable[[str, str], Path]
 Prepare = Callable[..., Any]
@@ -30,7 +30,7 @@ def divide(split: Temporal, log: Log, folder: Path) -> tuple[dict[str, Log], dic
     types = [pa.int64(), pa.string(), pa.int32(), pa.int64()]
     schema = pa.schema(list(zip(("row", "user_id", "item", "timestamp"), types, strict=True)))
     pq.write_table(pa.Table.from_pylist(log, schema), folder / "interactions.parquet")
-    counts = split.divide(folder, folder)
+    counts = run_split(split, folder)
     tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("sequences", *SPLITS)}
     return {name: table.to_pylist() for name, table in tables.items()}, counts
 
