@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from recllm.catalog.split_names import SPLITS
 from recllm.eval.report.content import flatten
 from recllm.eval.report.formats import point_in_time, quantity, words
 
 #: Counts that stand elsewhere on the page already.
-SHOWN_ABOVE = ("order_only", "train", "valid", "test")
+SHOWN_ABOVE = ("order_only", *SPLITS)
 INDENT = 2
 WIDTH = 34
 

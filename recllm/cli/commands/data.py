@@ -6,13 +6,13 @@ from typing import Any
 import click
 
 from recllm.artifacts.cache import Artifact
+from recllm.catalog.split_names import HELD_OUT, SPLITS
 from recllm.cli import pipeline
 from recllm.cli.statistics_table import statistics_table
 from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
 
 COUNTED = ("ingest", "filter", "split")
-SPLITS = ("train", "valid", "test")
 
 
 @click.group()
@@ -63,7 +63,7 @@ def gather(recipe: Recipe, artifacts: dict[str, Artifact]) -> dict[str, Any]:
     sizes = {name: counts["split"][name] for name in SPLITS}
     cold = {
         f"{name}_cold_share": counts["split"][f"cold_targets_{name}"] / sizes[name]
-        for name in SPLITS[1:]
+        for name in HELD_OUT
     }
     return {
         "log": log,
