@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"
 from faults import TINY, Kills, Place, kill_in_stages
 
 PREPARING = ("ingest", "filter", "split", "embed", "sid", "prompts")
-STAGES = (*PREPARING, "sft", "baselines", "eval", "report")
+STAGES = (*PREPARING, "statistics", "sft", "baselines", "eval", "report")
 #: Training goes on from its last checkpoint: ten kills are spread over it.
 SHARE_OF_SFT = 0.25
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _seconds_until_sft(whole: Place, uninterrupted: float) -> float:
     """How long starting over takes as far as the end of sft."""
-    later = ("baselines", "eval", "report")
+    later = ("statistics", "baselines", "eval", "report")
     return uninterrupted - sum(whole.manifest(stage)["seconds"] for stage in later)
 
 

@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
-from recllm.catalog.histories import Sequences, SplitName, SplitRows, read_times
+from recllm.catalog.histories import Sequences, SplitRows, read_times
 from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
+from recllm.catalog.split_names import SPLITS
 from recllm.config.plugins import TASKS
 from recllm.config.schema import ModelSection
 from recllm.errors import UserError
 from recllm.prompts.leaks import check_leaks
 from recllm.prompts.template import ALL_TARGETS_TEMPLATE, Template
 
-SPLIT_NAMES: tuple[SplitName, ...] = ("train", "valid", "test")
 ROWS_A_WRITE = 20_000
 SAMPLES = 3
 
@@ -67,7 +67,7 @@ class Prompts(Stage):
         from recllm.prompts.tasks import CatalogText
 
         sequences = Sequences.read(inputs["split"])
-        splits = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLIT_NAMES}
+        splits = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLITS}
         by_time = self.recipe.data.split.global_cut
         times = read_times(inputs["filter"], sequences.rows) if by_time else None
         counts = check_leaks(sequences, splits, times)

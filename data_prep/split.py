@@ -6,6 +6,7 @@ from typing import Any
 
 from recllm.artifacts.manifest import Manifest
 from recllm.artifacts.stage import Stage
+from recllm.catalog.split_names import SPLITS
 from recllm.data_prep.tables import read, session
 from recllm.errors import UserError
 
@@ -37,7 +38,7 @@ class SplitStage(Stage):
         with session() as con:
             log = read(con, inputs["filter"] / "interactions.parquet")
             counts = self.recipe.data.split.divide(con, log, out)
-        empty = [name for name in ("train", "valid", "test") if not counts[name]]
+        empty = [name for name in SPLITS if not counts[name]]
         if empty:
             sizes = ", ".join(f"{name} {number}" for name, number in counts.items())
             raise UserError(

@@ -16,7 +16,8 @@ from recllm.artifacts.stage import Stage
 from recllm.baselines.covisitation import CoVisitation
 from recllm.baselines.popularity import Popularity
 from recllm.baselines.ranking import BaselineRanking
-from recllm.catalog.histories import Sequences, SplitName, SplitRows
+from recllm.catalog.histories import Sequences, SplitRows
+from recllm.catalog.split_names import SplitName
 from recllm.eval.padding import list_lengths, pad
 from recllm.metrics.ranking.ndcg import ndcg
 

@@ -8,6 +8,7 @@ from recllm.artifacts.cache import Artifact
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.eval.evaluation import evaluate
+from recllm.eval.report.formats import with_interval
 from recllm.eval.scores import Scores
 from recllm.models.recommender import DESCRIPTION
 
@@ -65,10 +66,6 @@ def _table(results: dict[str, Scores]) -> str:
     width = max(len(name) for name in rows) + 2
     lines = [" " * width + "".join(f"{column:<26}" for column in COLUMNS)]
     for name, metrics in rows.items():
-        cells = ""
-        for column in COLUMNS:
-            if column in metrics:
-                low, high = metrics[column]["ci95"]
-                cells += f"{metrics[column]['value']:.4f} [{low:.4f}, {high:.4f}]".ljust(26)
+        cells = "".join(f"{with_interval(metrics.get(column)):<26}" for column in COLUMNS)
         lines.append(f"{name:<{width}}{cells}".rstrip())
     return "\n".join(lines)

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recllm.catalog.histories import Sequences, SplitName, SplitRows
+from recllm.catalog.histories import Sequences, SplitRows
 from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
+from recllm.catalog.split_names import SplitName
 from recllm.config.schema import Recipe
 from recllm.config.validation import dump
 from recllm.decoding.engine import Ranking

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recllm.baselines.ranking import BaselineRanking, popularity_counts
-from recllm.catalog.histories import Sequences, SplitName, SplitRows
+from recllm.catalog.histories import Sequences, SplitRows
+from recllm.catalog.split_names import SplitName
 from recllm.errors import UserError
 from recllm.eval.baselines_stage import read_baselines
 

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from recllm.catalog.histories import Sequences, SplitName, SplitRows
+from recllm.catalog.histories import Sequences, SplitRows
+from recllm.catalog.split_names import HELD_OUT
 from recllm.config.schema import EvalSection
 from recllm.eval.baselines_stage import read_baselines
 from recllm.eval.estimates import Bootstrap, Estimate, headline_names, per_row
 from recllm.eval.facts import align
 from recllm.eval.slices import regroup
-
-SPLITS: tuple[SplitName, ...] = ("valid", "test")
 
 
 def find_floors(
@@ -26,7 +25,7 @@ def find_floors(
     sequences = Sequences.read(split_folder)
     bootstrap, names = Bootstrap(section.bootstrap, seed), headline_names(section)
     floors: dict[str, dict[str, dict[str, Estimate]]] = {}
-    for split in SPLITS:
+    for split in HELD_OUT:
         rows = SplitRows.read(split_folder, split, sequences)
         found = read_baselines(baselines_folder, split)
         columns = {

@@ -27,8 +27,8 @@ class Report(Stage):
     """Writes `report.html` and `report.md`."""
 
     name = "report"
-    version = 2  # what each stage took; the baselines beyond accuracy
-    parents = (*DATA_STAGES, "baselines", "eval")
+    version = 3  # what the log is like
+    parents = (*DATA_STAGES, "statistics", "baselines", "eval")
     publishes: ClassVar[dict[str, str]] = {"report.html": "report.html", "report.md": "report.md"}
 
     def settings(self) -> dict[str, Any]:
@@ -48,6 +48,7 @@ class Report(Stage):
             metrics=metrics,
             training=[json.loads(line) for line in training],
             data_counts={name: m.counts for name, m in manifests.items() if name in DATA_STAGES},
+            statistics=json.loads((inputs["statistics"] / "statistics.json").read_text()),
             stages={
                 name: {"seconds": m.seconds, "peak_memory_bytes": m.peak_memory_bytes}
                 for name, m in manifests.items()

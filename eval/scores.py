@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from recllm.catalog.histories import SplitName
+from recllm.catalog.split_names import SplitName
 from recllm.config.schema import EvalSection
 from recllm.errors import UserError
 from recllm.eval.estimates import (

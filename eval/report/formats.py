@@ -1,5 +1,6 @@
 """Figures and names as people read them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,14 @@ def interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"[{score(estimate.low)}, {score(estimate.high)}]"
+
+
+def with_interval(entry: Mapping[str, Any] | None) -> str:
+    """value [low, high] of an entry of metrics.json; empty where there is none."""
+    if entry is None:
+        return ""
+    low, high = entry["ci95"]
+    return f"{score(entry['value'])} [{score(low)}, {score(high)}]"
 
 
 def words(name: str) -> str:

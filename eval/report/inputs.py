@@ -23,6 +23,8 @@ class ReportInputs:
         metrics: the content of metrics.json.
         training: the rows of metrics.jsonl: step, epoch, loss, eval_ndcg@10, …
         data_counts: the counts of each data stage, by stage.
+        statistics: the content of statistics.json: `log`, `split`, `leaks`, `repeated_targets` and
+            `curves`, the points to draw by the names of `recllm.data_prep.statistics.curves`.
         stages: `seconds` and `peak_memory_bytes` of each stage, by stage.
         sid_health: the content of the SIDs' health.json: figures, and `levels` with one entry each.
         examples: {user_id, history_titles, target_title, recommended: [{title, score, hit}]}.
@@ -35,6 +37,7 @@ class ReportInputs:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Sequence[Mapping[str, Any]] = ()
     data_counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sid_health: Mapping[str, Any] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Any]] = ()

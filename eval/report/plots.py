@@ -14,8 +14,9 @@ from typing import Any
 import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 INK, MUTED, LINE = "#1d2329", "#59636e", "#dfe3e7"
 #: Okabe and Ito's palette, told apart by colour-blind readers; the first is the model's.
@@ -25,6 +26,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line"} | {
     colour: f"--series-{index}" for index, colour in enumerate(SERIES)
 }
+_DAY = 86_400  # seconds
 _WIDTH = 5.2  # inches; the page scales plots to their column
 
 _STYLE = {
@@ -102,11 +104,42 @@ def line_plot(
             axes.set_xticks(list(at), [str(k) for k in at])
             axes.minorticks_off()
         else:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         _legend(figure, len(series), handle=2.6)
         return _svg(figure, f"{y_label} by {x_label}: {', '.join(s.label for s in series)}")
+
+
+def bar_plot(
+    name: str,
+    starts: Sequence[float],
+    heights: Sequence[float],
+    x_label: str,
+    y_label: str,
+    *,
+    dates: bool = False,
+) -> Markup:
+    """Bars of one width, each of at least two from its start to the next one's.
+
+    Args:
+        dates: whether the starts are times, in seconds since 1970.
+    """
+    with _style(name):
+        figure, axes = _figure(3.3)
+        lefts = [start / _DAY for start in starts] if dates else list(starts)  # dates in days
+        width = 0.9 * (lefts[1] - lefts[0])
+        axes.bar(lefts, heights, width=width, align="edge", color=SERIES[0])
+        if dates:
+            locator = AutoDateLocator(maxticks=8)
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.grid(visible=False, axis="x")
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        return _svg(figure, f"{y_label} by {x_label}")
 
 
 def interval_plot(

@@ -4,14 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-SplitName = Literal["train", "valid", "test"]
+from recllm.catalog.split_names import SplitName
+
 #: Items by dense index, oldest first: a list, or a view into a sequence.
 History: TypeAlias = Sequence[int] | NDArray[np.int32]
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from recllm.eval.report.formats import with_interval
+
 COLUMNS = ("hit@5", "hit@10", "ndcg@10", "hit@50")
 
 
@@ -20,7 +22,7 @@ def headline_table(metrics: dict[str, Any]) -> str:
         " " * 14 + "".join(f"{name:<26}" for name in columns),
     ]
     for name, values in rows.items():
-        cells = (_cell(values.get(column)) for column in columns)
+        cells = (with_interval(values.get(column)) for column in columns)
         lines.append(f"{name:<14}" + "".join(f"{cell:<26}" for cell in cells))
     for name, differences in metrics.get("paired", {}).items():
         difference = differences.get("hit@10")
@@ -32,10 +34,3 @@ def headline_table(metrics: dict[str, Any]) -> str:
                 f"{difference['value']:+.4f} [{lo:+.4f}, {hi:+.4f}]"
             )
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _cell(metric: dict[str, Any] | None) -> str:
-    if metric is None:
-        return ""
-    lo, hi = metric["ci95"]
-    return f"{metric['value']:.4f} [{lo:.4f}, {hi:.4f}]"

@@ -20,6 +20,7 @@ STAGES: dict[str, str] = {
     "ingest": "recllm.data_prep.ingest:Ingest",
     "filter": "recllm.data_prep.filter:Filter",
     "split": "recllm.data_prep.split:SplitStage",
+    "statistics": "recllm.data_prep.statistics_stage:Statistics",
     "embed": "recllm.data_prep.embed:Embed",
     "sid": "recllm.data_prep.sid:Sid",
     "prompts": "recllm.data_prep.prompts:Prompts",

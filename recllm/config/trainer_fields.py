@@ -12,12 +12,16 @@ CONFIGS = {"sft": ("trl.trainer.sft_config", "SFTConfig")}
 
 
 @cache
-def trainer_fields(kind: str) -> frozenset[str]:
-    """The names that the trainer block of a stage may have, inherited ones among them."""
-    return frozenset(_fields(*CONFIGS[kind]))
+def trainer_fields(kind: str) -> dict[str, tuple[str, ...]]:
+    """What the trainer block of a stage may have, inherited fields among it.
+
+    Returns:
+        The types that each field takes, as they are written: ("float", "None").
+    """
+    return _fields(*CONFIGS[kind])
 
 
-def _fields(module: str, name: str) -> set[str]:
+def _fields(module: str, name: str) -> dict[str, tuple[str, ...]]:
     """The annotated attributes of a dataclass and of the dataclasses that it is derived from."""
     tree = ast.parse(_source(module).read_text(encoding="utf-8"))
     origins = {
@@ -27,16 +31,25 @@ def _fields(module: str, name: str) -> set[str]:
         for alias in node.names
     }
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    found: set[str] = set()
-    for statement in classes[name].body:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            found.add(statement.target.id)
+    found: dict[str, tuple[str, ...]] = {}
     for base in classes[name].bases:
         if isinstance(base, ast.Name) and base.id in classes:
             found |= _fields(module, base.id)
         elif isinstance(base, ast.Name) and base.id in origins:
             found |= _fields(*origins[base.id])
+    for statement in classes[name].body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            found[statement.target.id] = _types(statement.annotation)
     return found
+
+
+def _types(annotation: ast.expr) -> tuple[str, ...]:
+    """The types of a union, or the one type that it is."""
+    if isinstance(annotation, ast.BinOp):
+        return _types(annotation.left) + _types(annotation.right)
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Optional":
+        return (*_types(annotation.slice), "None")
+    return (ast.unparse(annotation),)
 
 
 def _absolute(node: ast.ImportFrom, module: str) -> str:

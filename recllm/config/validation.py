@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from recllm.config.registry import Plugin, nearest
 from recllm.config.schema import Recipe, Section, section_types
 from recllm.config.trainer_fields import trainer_fields
+from recllm.config.trainer_values import find_mistake
 from recllm.errors import UserError
 
 #: Fields of TRL's configurations that recllm sets, and why a recipe cannot.
@@ -152,10 +153,15 @@ def _suggest(key: str, known: Iterable[str]) -> str:
 
 
 def _trainer_errors(trainer: dict[str, Any], path: str) -> list[str]:
-    """Keys of a trainer block that TRL's own configuration does not have."""
-    known = trainer_fields("sft") if trainer else frozenset()
+    """Keys of a trainer block that TRL's configuration does not have, or not with that value."""
+    known = trainer_fields("sft") if trainer else {}
     owned = [f"{path}.{key}: {OWNED[key]}" for key in trainer if key in OWNED]
-    return owned + [
+    wrong = [
+        f"{path}.{key}: {mistake}"
+        for key, value in trainer.items()
+        if key in known and key not in OWNED and (mistake := find_mistake(key, value, known[key]))
+    ]
+    return [*owned, *wrong] + [
         f"{path}.{key}: TRL's SFTConfig has no such field"
         + (f"; did you mean {close!r}?" if (close := nearest(key, known)) else "")
         for key in trainer

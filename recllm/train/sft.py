@@ -25,7 +25,6 @@ from recllm.models.tokenizers import sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
-from recllm.train.arguments import check_values
 from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
@@ -160,7 +159,6 @@ class Sft(Stage):
             "disable_tqdm": True,  # StepBar takes its place
             "dataloader_pin_memory": resolve_device().type != "cpu",
         }
-        check_values(self.recipe.sft.trainer, SFTConfig, "sft.trainer")
         try:
             return SFTConfig(**(defaults | self.recipe.sft.trainer))
         except (TypeError, ValueError) as error:

@@ -20,7 +20,7 @@ PARENTS = {
     "prompts": ("sid",),
     "sft": ("prompts",),
     "eval": ("sft", "baselines"),
-    "report": ("eval",),
+    "report": ("statistics", "eval"),
 }
 
 
