@@ -9,6 +9,7 @@ DuckDB and on Spark. Code that runs on both must know:
   task for it. `number` does not. Nor `limit` with an offset: number the rows and choose.
 - A window takes no `where`: not `x.min(where=c).over(w)` but `ibis.ifelse(c, x, None).min()`.
 - Lists in an order are made by `collect`, not by Ibis's `collect(order_by=…)`.
+- A table holds no NaN: Spark's `isnull`, as Ibis asks for it, is true of it, DuckDB's is not.
 - Text becomes values by `recllm.data_prep.values`: the engines' own casts and `strip` differ.
 - Regular expressions are those that RE2 and Java share; the end of a text is `\\z`: Java's `$`
   also stands before a last line end.

@@ -2,8 +2,9 @@
 
 from recllm.data_prep.engines import Column, engine
 
-#: A number as people and programs write it; `infinity` and `nan` are numbers to a computer.
-_NUMBER = r"(?i)^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|-?inf(inity)?|nan)\s*\z"
+#: A number as people and programs write it; infinity is one to a computer.
+_NUMBER = r"(?i)^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|-?inf(inity)?)\s*\z"
+_NAN = r"(?i)^\s*nan\s*\z"
 _DATE = r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
 _ZONE = r"(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)"
@@ -17,8 +18,15 @@ def stripped(text: Column) -> Column:
 
 
 def parse_float(text: Column) -> Column:
-    """A number, float64; null where the text is none."""
+    """A number, float64; null where the text is none, and NaN is none."""
     return _where(text, _NUMBER).try_cast("float64")
+
+
+def without_nan(text: Column) -> Column:
+    """The text, null where it says NaN: so programs write what is missing."""
+    import ibis
+
+    return ibis.ifelse(text.re_search(_NAN), None, text)
 
 
 def parse_int(text: Column) -> Column:

@@ -7,6 +7,7 @@ and so must be the files of the log; by default it is the system's folder for te
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ DEFAULTS = {
     "spark.log.level": "ERROR",
 }
 WAREHOUSE = "spark.sql.warehouse.dir"
+#: Before a session's own log level is known, Spark would say a good deal.
+LOGGING = "rootLogger.level = error\n"
 #: Columns that say where a row stands: the stretch of rows, and an increasing number in it.
 STRETCH, PLACE = "recllm_stretch", "recllm_place"
 
@@ -56,12 +59,14 @@ class Spark(Engine):
             UserError: PySpark or Java is missing, or the master cannot be reached.
         """
         require_spark()
-        import ibis
-        from pyspark.sql import SparkSession
-
         settings = settings or SparkSection()
-        running = SparkSession.getActiveSession()
-        with _own_folder(settings) as place:
+        with _own_folder(settings) as place, warnings.catch_warnings():
+            # of pandas, which is not used but for small tables of tests
+            warnings.filterwarnings("ignore", "PySpark does not yet", FutureWarning)
+            import ibis
+            from pyspark.sql import SparkSession
+
+            running = SparkSession.getActiveSession()
             spark = running.newSession() if running else _start(settings, place)
             try:
                 for name, value in (settings.options | SETTINGS).items():
@@ -80,7 +85,7 @@ class Spark(Engine):
 
     def discard(self, con: Connection, table: Table) -> None:
         """See `tables.discard`."""
-        con.drop_table(table.get_name())
+        con.raw_sql(f"DROP TABLE {table.get_name()}")
 
     def read(self, con: Connection, path: Path) -> Table:
         """See `tables.read`."""
@@ -212,7 +217,14 @@ def number_stretches(con: Connection, rows: "DataFrame", name: str) -> Table:
 def _start(settings: SparkSection, place: Path) -> "SparkSession":
     from pyspark.sql import SparkSession
 
-    options = DEFAULTS | {WAREHOUSE: str(place / "warehouse")} | settings.options
+    quiet = place / "log4j2.properties"
+    quiet.write_text(LOGGING)
+    options = {
+        **DEFAULTS,
+        WAREHOUSE: str(place / "warehouse"),
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet}",
+        **settings.options,
+    }
     if settings.master.startswith("local"):  # no name of this machine needs to be known
         options = {"spark.driver.host": "127.0.0.1"} | options
     builder = SparkSession.builder.master(settings.master)
@@ -249,4 +261,4 @@ def _database(con: Connection, place: Path) -> Iterator[None]:
         yield
     finally:
         con.raw_sql(f"USE {before}")
-        con.drop_database(name, force=True)
+        con.raw_sql(f"DROP DATABASE {name} CASCADE")

@@ -12,6 +12,7 @@ from recllm.data_prep.values import (
     parse_list,
     parse_time,
     stripped,
+    without_nan,
 )
 from recllm.errors import UserError
 
@@ -53,7 +54,6 @@ def read_interactions(
         The table of the source schema, and counts: `order_only` (1 where the order stands for
         the time), `file_order` (1 where it is the file's own), `fractional_times` (cut).
     """
-    import ibis
 
     table = load(con, path, chosen)
     order = next((name for name in ("time", "position") if name in chosen), None)
@@ -65,9 +65,9 @@ def read_interactions(
         problems[chosen[order]] = timestamp.isnull()
     columns = {"row": table.row, **values, "timestamp": timestamp}
     if "rating" in chosen:
-        rating = parse_float(table.rating)
-        problems[chosen["rating"]] = table.rating.notnull() & rating.isnull()
-        columns["rating"] = ibis.ifelse(rating.isnan(), None, rating)
+        written = without_nan(table.rating)
+        columns["rating"] = parse_float(written)
+        problems[chosen["rating"]] = written.notnull() & columns["rating"].isnull()
     if "split" in chosen:
         columns["split"] = table.split
     refuse(path, table, problems)

@@ -9,7 +9,7 @@ one task reads all of it.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ def load_json(con: Connection, path: Path, columns: Mapping[str, str], array: bo
     import pyspark.sql.functions as F
 
     with _readable(path):
-        schema = _text_schema([*columns.values()])
+        schema = _text_schema(columns.values())
         options = _permissive()
         if array:
             reader = spark_of(con).read.schema(schema).options(**options, multiLine="true")
@@ -179,10 +179,10 @@ def _field(name: str) -> "Column":
     return F.col("`" + name.replace("`", "``") + "`")
 
 
-def _text_schema(names: list[str]) -> Any:
+def _text_schema(names: Iterable[str]) -> Any:
     from pyspark.sql.types import StringType, StructField, StructType
 
-    return StructType([StructField(name, StringType()) for name in (*names, _BAD)])
+    return StructType([StructField(name, StringType()) for name in dict.fromkeys((*names, _BAD))])
 
 
 def _csv_schema(names: list[str]) -> tuple[str, dict[str, str]]:
@@ -231,7 +231,8 @@ def _as_text(column: "Column", type_: Any) -> "Column":
     import pyspark.sql.functions as F
 
     if pa.types.is_timestamp(type_) and type_.unit == "ns":
-        column = F.timestamp_micros(F.floor(column / 1000).cast("long"))
+        whole = column - F.pmod(column, F.lit(1000))
+        column = F.timestamp_micros(F.round(whole / 1000).cast("long"))
     if pa.types.is_nested(type_):
         return F.to_json(column)
     if pa.types.is_floating(type_):  # Spark writes 12345678.0 as 1.2345678E7

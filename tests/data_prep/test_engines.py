@@ -167,9 +167,7 @@ def test_what_spark_needs_is_asked_for_before_work_starts(
 ) -> None:
     stage = Ingest(make_recipe(engine="spark"))
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(
-        UserError, match=r"data\.engine is spark, but no Java was found: install 17"
-    ):
+    with pytest.raises(UserError, match=r"data\.engine is spark, but no Java was found"):
         stage.check()
     old = tmp_path / "bin" / "java"
     old.parent.mkdir()
