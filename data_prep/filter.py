@@ -10,6 +10,7 @@ from recllm.data_prep.tables import (
     Table,
     discard,
     materialise,
+    number,
     read,
     scalars,
     session,
@@ -37,7 +38,7 @@ class Filter(Stage):
         title, …; the items that occur, in the order of item.
         """
         data = self.recipe.data
-        with session() as con:
+        with session(data) as con:
             log = read(con, inputs["ingest"] / "interactions.parquet")
             items = read(con, inputs["ingest"] / "items.parquet")
             counts = {"interactions_before": _count(log), "items_before": _count(items)}
@@ -118,20 +119,15 @@ def _in_core(con: Connection, log: Table, k: int) -> tuple[Table, dict[str, int]
     return log.semi_join(core, "row"), counts
 
 
-def _numbered(con: Connection, log: Table, column: str, number: str) -> Table:
+def _numbered(con: Connection, log: Table, column: str, name: str) -> Table:
     """The distinct ids of a column with a number each: integers are quicker to group and join."""
-    import ibis
-
-    return materialise(con, log.select(column).distinct().mutate(**{number: ibis.row_number()}))
+    return materialise(con, number(con, log.select(column).distinct(), name))
 
 
 def _write(con: Connection, log: Table, items: Table, out: Path) -> dict[str, int]:
-    import ibis
-
-    used = items.semi_join(log, "item_id")
-    index = ibis.row_number().over(order_by=used.item_id).cast("int32")
+    used = number(con, items.semi_join(log, "item_id"), "item", ["item_id"])
     others = [name for name in items.columns if name != "item_id"]
-    used = materialise(con, used.select("item_id", *others, item=index))
+    used = materialise(con, used.mutate(item=used["item"].cast("int32")))
     write(con, used.select("item", "item_id", *others).order_by("item"), out / "items.parquet")
     extra = [name for name in log.columns if name not in ("row", "user_id", "item_id", "timestamp")]
     log = log.join(used.select("item_id", "item"), "item_id")

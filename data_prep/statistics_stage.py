@@ -39,7 +39,7 @@ class Statistics(Stage):
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Measure; see the base class."""
         order_only = is_order_only(inputs["ingest"])
-        with session() as con:
+        with session(self.recipe.data) as con:
             log = read_log(con, inputs["filter"])
             figures = describe_log(con, log) | {"order_only": order_only}
             curves = {

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recllm.data_prep.statistics.entropy import approximate_entropy
-from recllm.data_prep.tables import Connection, Table, materialise, read, scalars
+from recllm.data_prep.tables import Connection, Table, materialise, number, read, scalars
 
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 #: The share of the items whose share of the interactions is told.
@@ -17,13 +17,10 @@ def read_log(con: Connection, filtered: Path) -> Table:
 
     That numbers the sequences: those of users, or the ready-made ones that a log has.
     """
-    import ibis
-
     log = read(con, filtered / "interactions.parquet")
     if "sequence" in log.columns:
         return materialise(con, log.mutate(owner=log.sequence))
-    users = log.select("user_id").distinct()
-    users = users.mutate(owner=ibis.row_number().over(order_by=users.user_id))
+    users = number(con, log.select("user_id").distinct(), "owner", ["user_id"])
     return materialise(con, log.join(users, "user_id"))
 
 
@@ -83,17 +80,14 @@ def _lengths(log: Table) -> dict[str, float]:
 
 def _popularity(con: Connection, log: Table, interactions: int) -> dict[str, float]:
     """The Gini coefficient of the items' counts, and what the most popular of them take."""
-    import ibis
-
     counts = materialise(con, log.group_by("item").aggregate(n=log.count()))
-    order = ibis.row_number().over(order_by=[counts.n, counts["item"]])
-    ranked = counts.mutate(place=order + 1)
+    ranked = number(con, counts, "place", ["n", "item"])
     items = scalars(counts.aggregate(items=counts.count()))["items"]
     top = math.ceil(TOP_SHARE * items)
-    weight = (2 * ranked.place - items - 1).cast("float64")
+    weight = (2 * ranked.place + 1 - items).cast("float64")
     found = scalars(
         ranked.aggregate(
-            weighted=(weight * ranked.n).sum(), top=ranked.n.sum(where=ranked.place > items - top)
+            weighted=(weight * ranked.n).sum(), top=ranked.n.sum(where=ranked.place >= items - top)
         )
     )
     return {
