@@ -6,14 +6,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+JAVA := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
 # uv reads wheels that pip finds through PIP_FIND_LINKS only when it is told of them.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test test-slow lint types bench clean
+.PHONY: setup java demo test test-slow lint types bench clean
 
 setup: $(STAMP)
+	@"$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version >/dev/null 2>&1 || $(MAKE) --no-print-directory java
+
+# data.engine: spark runs in Java; everything else goes without it.
+java:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && { $(JAVA) openjdk-17-jre-headless || $(JAVA) default-jre-headless; } >/dev/null; \
+	else \
+		echo "Spark needs Java 17 or newer (on Debian: sudo apt install openjdk-17-jre-headless); its tests skip without"; \
+	fi
 
 $(STAMP): pyproject.toml setup.py constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "recllm needs Python 3.11 or newer, found " + sys.version.split()[0] + "; make PYTHON=python3.11 ..."'

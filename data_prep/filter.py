@@ -38,7 +38,7 @@ class Filter(Stage):
         title, …; the items that occur, in the order of item.
         """
         data = self.recipe.data
-        with session() as con:
+        with session(data) as con:
             log = read(con, inputs["ingest"] / "interactions.parquet")
             items = read(con, inputs["ingest"] / "items.parquet")
             counts = {"interactions_before": _count(log), "items_before": _count(items)}

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
+from recllm.data_prep.engines.java import require_spark
 from recllm.data_prep.tables import Connection, read, scalars, session
 from recllm.errors import UserError
 
@@ -36,15 +37,25 @@ class Ingest(Stage):
     name = "ingest"
 
     def settings(self) -> dict[str, Any]:
-        """The source, its options but for paths, and the content of the files at those paths."""
+        """The source, its options but for paths, and the content of the files at those paths.
+
+        The engine is not among them, nor is it in those of filter and split: both engines give
+        the same tables, row for row (tests/data_prep/test_spark.py), so that what one has made
+        need not be made again on the other.
+        """
         source = self.recipe.data.source
         paths = {name for name, value in source if isinstance(value, Path)}
         options = source.model_dump(mode="json", exclude=paths)
         return {"source": source.name, "options": options, "files": self._files}
 
+    def check(self) -> None:
+        """Refuse an engine that cannot be had here."""
+        if self.recipe.data.engine == "spark":
+            require_spark()
+
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Write `interactions.parquet` and `items.parquet`; see `recllm.data_prep.sources`."""
-        with session() as con:
+        with session(self.recipe.data) as con:
             counts = self.recipe.data.source.ingest(con, out)
             if not counts["interactions"]:
                 names = ", ".join(map(str, self.recipe.data.source.input_files())) or "the log"

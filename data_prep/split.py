@@ -34,7 +34,7 @@ class SplitStage(Stage):
                 "times: those of different users do not compare; name a column of times with "
                 "data.columns.time, or set data.split to leave_one_out"
             )
-        with session() as con:
+        with session(self.recipe.data) as con:
             log = read(con, inputs["filter"] / "interactions.parquet")
             counts = self.recipe.data.split.divide(con, log, out)
         empty = [name for name in ("train", "valid", "test") if not counts[name]]

@@ -4,18 +4,20 @@ import math
 from pathlib import Path
 from typing import Any
 
-from recllm.data_prep.tables import Connection, Table, materialise, read, scalars, session
+from recllm.config.schema import DataSection
+from recllm.data_prep.tables import Connection, Table, materialise, number, read, scalars, session
 
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 #: The share of the items whose share of the interactions is told.
 TOP_SHARE = 0.01
 
 
-def describe_log(filtered: Path) -> dict[str, Any]:
+def describe_log(filtered: Path, data: DataSection | None = None) -> dict[str, Any]:
     """Figures of the interactions that the filter stage left.
 
     Args:
         filtered: the folder of the filter stage.
+        data: whose engine is used; DuckDB without it.
 
     Returns:
         users, items, interactions; density, the share of all pairs of user and item that occur;
@@ -26,7 +28,7 @@ def describe_log(filtered: Path) -> dict[str, Any]:
         last_time; tied_interactions, at the same time as another of their sequence;
         duplicates, equal to an earlier one in sequence, item and time.
     """
-    with session() as con:
+    with session(data) as con:
         log = read(con, filtered / "interactions.parquet")
         owner = "sequence" if "sequence" in log.columns else "user_id"
         log = materialise(con, log.mutate(owner=log[owner]))
@@ -68,17 +70,14 @@ def _lengths(log: Table) -> dict[str, float]:
 
 def _popularity(con: Connection, log: Table, interactions: int) -> dict[str, float]:
     """The Gini coefficient of the items' counts, and what the most popular of them take."""
-    import ibis
-
     counts = materialise(con, log.group_by("item").aggregate(n=log.count()))
-    order = ibis.row_number().over(order_by=[counts.n, counts["item"]])
-    ranked = counts.mutate(place=order + 1)
+    ranked = number(con, counts, "place", ["n", "item"])
     items = scalars(counts.aggregate(items=counts.count()))["items"]
     top = math.ceil(TOP_SHARE * items)
-    weight = (2 * ranked.place - items - 1).cast("float64")
+    weight = (2 * ranked.place + 1 - items).cast("float64")
     found = scalars(
         ranked.aggregate(
-            weighted=(weight * ranked.n).sum(), top=ranked.n.sum(where=ranked.place > items - top)
+            weighted=(weight * ranked.n).sum(), top=ranked.n.sum(where=ranked.place >= items - top)
         )
     )
     return {

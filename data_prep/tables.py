@@ -1,76 +1,83 @@
-"""A DuckDB session for relational work in Ibis, and Parquet in and out of it."""
+"""Sessions for relational work in Ibis, and Parquet in and out of them.
 
-import tempfile
+Ingest, filter, split and statistics are written once and give the same tables, row for row, on
+DuckDB and on Spark. Code that runs on both must know:
+
+- A table has no order, not even one that was materialised sorted. What `write` gets ends in an
+  `order_by` by which no two rows are equal, and rows are numbered by `number`.
+- No window over a whole table (`row_number()` without `group_by`): Spark moves every row to one
+  task for it. `number` does not. Nor `limit` with an offset: number the rows and choose.
+- A window takes no `where`: not `x.min(where=c).over(w)` but `ibis.ifelse(c, x, None).min()`.
+- Lists in an order are made by `collect`, not by Ibis's `collect(order_by=…)`.
+- Text becomes values by `recllm.data_prep.values`: the engines' own casts and `strip` differ.
+- Regular expressions are those that RE2 and Java share; the end of a text is `\\z`: Java's `$`
+  also stands before a last line end.
+- No Python functions in a query, and nothing of the size of the log in this process: `scalars`
+  is for aggregations.
+"""
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-if TYPE_CHECKING:  # Ibis takes half a second to import
-    from ibis.backends.duckdb import Backend
+from recllm.config.schema import DataSection
+from recllm.data_prep.engines import Column, Connection, Table, engine
+from recllm.data_prep.engines.duckdb import quoted
+from recllm.data_prep.engines.duckdb import select as query
 
-#: The session that a table lives in.
-Connection: TypeAlias = "Backend"
-
-# An Ibis table and a column of it. Ibis types every `table.name` as a Column without operators,
-# under which no expression type-checks.
-Table: TypeAlias = Any
-Column: TypeAlias = Any
-
-_table_numbers = count()
+__all__ = [
+    "Column",
+    "Connection",
+    "Table",
+    "collect",
+    "discard",
+    "materialise",
+    "number",
+    "query",
+    "quoted",
+    "read",
+    "scalars",
+    "session",
+    "write",
+]
 
 
 @contextmanager
-def session() -> Iterator[Connection]:
-    """An in-memory DuckDB that keeps rows in order, reads times as UTC and may spill to disk."""
-    import ibis
+def session(data: DataSection | None = None) -> Iterator[Connection]:
+    """A session of the engine that a recipe names, DuckDB where there is no recipe.
 
-    with tempfile.TemporaryDirectory(prefix="recllm-duckdb-") as spill:
-        con = ibis.duckdb.connect(temp_directory=spill)
-        con.raw_sql("SET TimeZone = 'UTC'")
-        con.raw_sql("SET enable_progress_bar = false")
-        con.raw_sql("SET preserve_insertion_order = true")
-        try:
-            yield con
-        finally:
-            con.disconnect()
-
-
-def query(con: Connection, sql: str) -> Table:
-    """A SELECT in SQL as an Ibis table; it runs where the table is used.
-
-    For the file readers, whose options Ibis does not reach. (`Backend.sql` would do, but Ibis 12
-    calls a method there that DuckDB 2 no longer has.)
+    Raises:
+        UserError: the engine cannot be had here.
     """
-    name = f"view_{next(_table_numbers)}"
-    con.raw_sql(f"CREATE TEMP VIEW {name} AS {sql}")
-    return con.table(name)
+    settings = data.spark if data else None
+    with engine(data.engine if data else "duckdb").session(settings) as con:
+        yield con
 
 
 def materialise(con: Connection, table: Table) -> Table:
     """Run the query once and keep its rows for as long as the session lasts."""
-    return con.create_table(f"table_{next(_table_numbers)}", table, temp=True)
+    return engine(con.name).materialise(con, table)
 
 
 def discard(con: Connection, table: Table) -> None:
     """Free the rows of a materialised table."""
-    con.raw_sql(f"DROP TABLE {table.get_name()}")
+    engine(con.name).discard(con, table)
 
 
 def read(con: Connection, path: Path) -> Table:
     """A Parquet file as a table."""
-    return query(con, f"SELECT * FROM read_parquet({quoted(path)})")
+    return engine(con.name).read(con, path)
 
 
 def write(con: Connection, table: Table, path: Path) -> None:
-    """Write the rows of a table, in its order, to a Parquet file."""
-    con.to_parquet(table, path)
+    """Write the rows of a table, in the order of its last `order_by`, to one Parquet file."""
+    engine(con.name).write(con, table, path)
 
 
 def scalars(table: Table) -> dict[str, Any]:
     """The one row of an aggregation, as Python values."""
-    return table.to_pyarrow().to_pylist()[0]
+    return engine(table.get_backend().name).scalars(table)
 
 
 def number(con: Connection, table: Table, name: str, order_by: Sequence[str] = ()) -> Table:
@@ -79,15 +86,9 @@ def number(con: Connection, table: Table, name: str, order_by: Sequence[str] = (
     Args:
         order_by: columns of the table, by which no two rows are equal; without them, any order.
     """
-    import ibis
-
-    del con
-    numbers = ibis.row_number()
-    if order_by:
-        numbers = numbers.over(order_by=[table[column] for column in order_by])
-    return table.mutate(**{name: numbers})
+    return engine(con.name).number(con, table, name, order_by)
 
 
-def quoted(value: str | Path) -> str:
-    """A string literal of SQL."""
-    return "'" + str(value).replace("'", "''") + "'"
+def collect(column: Column, order_by: Column) -> Column:
+    """An aggregation: the values of a group as a list, in the order of another column."""
+    return engine(column.get_backend().name).collect(column, order_by)

@@ -5,6 +5,14 @@ from pathlib import Path
 
 from recllm.data_prep.sources._reading import column_names, line_of, load, missing_column
 from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars, write
+from recllm.data_prep.values import (
+    is_json,
+    parse_float,
+    parse_int,
+    parse_list,
+    parse_time,
+    stripped,
+)
 from recllm.errors import UserError
 
 #: Columns of the item table that may be missing.
@@ -57,7 +65,7 @@ def read_interactions(
         problems[chosen[order]] = timestamp.isnull()
     columns = {"row": table.row, **values, "timestamp": timestamp}
     if "rating" in chosen:
-        rating = table.rating.try_cast("float64")
+        rating = parse_float(table.rating)
         problems[chosen["rating"]] = table.rating.notnull() & rating.isnull()
         columns["rating"] = ibis.ifelse(rating.isnan(), None, rating)
     if "split" in chosen:
@@ -67,7 +75,7 @@ def read_interactions(
     if order:
         cut = _is_fractional(table[order], timestamp).sum()
         counts["fractional_times"] = int(scalars(table.aggregate(n=cut))["n"] or 0)
-    return materialise(con, table.select(**columns).order_by("row")), counts
+    return materialise(con, table.select(**columns)), counts
 
 
 def read_items(con: Connection, path: Path, chosen: Mapping[str, str]) -> Table:
@@ -84,7 +92,7 @@ def read_items(con: Connection, path: Path, chosen: Mapping[str, str]) -> Table:
     refuse(path, table, {chosen["item_id"]: item_id.isnull()})
     texts = {name: table[name] for name in chosen if name != "item_id"}
     texts = {name: _joined(text) if name != "title" else text for name, text in texts.items()}
-    texts = {name: text.strip().nullif("") for name, text in texts.items()}
+    texts = {name: stripped(text).nullif("") for name, text in texts.items()}
     items = materialise(con, table.select(item_id=item_id, **texts))
     twice = items.group_by("item_id").having(items.count() > 1).aggregate(n=items.count())
     found = scalars(twice.aggregate(n=twice.count(), first=twice.item_id.min()))
@@ -118,10 +126,10 @@ def write_log(
         counts["items_titled_by_id"] = int(untitled or 0)
         complete = complete.mutate(title=complete.title.fill_null(complete.item_id))
     kept = ["item_id", "title", *(name for name in TEXT_COLUMNS if name in complete.columns)]
-    complete = materialise(con, complete.select(kept).order_by("item_id"))
+    complete = materialise(con, complete.select(kept))
     counts["items"] = scalars(complete.aggregate(n=complete.count()))["n"]
-    write(con, interactions, out / "interactions.parquet")
-    write(con, complete, out / "items.parquet")
+    write(con, interactions.order_by("row"), out / "interactions.parquet")
+    write(con, complete.order_by("item_id"), out / "items.parquet")
     return counts
 
 
@@ -132,9 +140,9 @@ def clean_ids(table: Table, name: str) -> Column:
     """
     column = table[name]
     column = column.nullif("").nullif("nan").nullif("NaN")
-    whole = r"^-?\d+\.0$"
+    whole = r"^-?\d+\.0\z"
     if scalars(table.aggregate(floats=column.re_search(whole).all()))["floats"]:
-        return column.re_replace(r"\.0$", "")
+        return column.re_replace(r"\.0\z", "")
     return column
 
 
@@ -151,46 +159,22 @@ def item_columns(
     return chosen
 
 
-def is_json(text: Column) -> Column:
-    """Whether a text is JSON."""
-    import ibis
-
-    @ibis.udf.scalar.builtin
-    def json_valid(value: str) -> bool: ...
-
-    return json_valid(text)
-
-
-def parse_list(text: Column) -> Column:
-    """A JSON array as strings."""
-    import ibis
-
-    @ibis.udf.scalar.builtin
-    def from_json(value: str, structure: str) -> list[str]: ...
-
-    return from_json(text, '["VARCHAR"]')
-
-
 def _seconds(text: Column, dates: bool) -> Column:
     """Whole numbers as they are, other numbers cut, dates as seconds since 1970 UTC; else null."""
     import ibis
-    import ibis.expr.datatypes as dt
 
-    number = text.try_cast("float64")
+    number = parse_float(text)
     if dates:
-        number = number.fill_null(text.try_cast(dt.Timestamp(timezone="UTC")).epoch_seconds())
+        number = number.fill_null(parse_time(text))
     sane: Column = ibis.ifelse(
         number.abs() < LARGEST_TIME, number, None
     )  # neither infinite nor NaN
-    whole = text.re_search(r"^\s*[+-]?\d+\s*$")
-    return ibis.ifelse(whole, text.try_cast("int64"), sane.floor().cast("int64"))
+    whole = parse_int(text)
+    return whole.fill_null(sane.floor().cast("int64"))
 
 
 def _is_fractional(text: Column, seconds: Column) -> Column:
-    import ibis.expr.datatypes as dt
-
-    number = text.try_cast("float64")
-    number = number.fill_null(text.try_cast(dt.Timestamp(timezone="UTC")).epoch_seconds())
+    number = parse_float(text).fill_null(parse_time(text))
     return (number != seconds.cast("float64")).fill_null(False)
 
 
@@ -198,7 +182,7 @@ def _joined(text: Column) -> Column:
     """A JSON array of strings as one string; anything else as it is."""
     import ibis
 
-    array = text.strip().startswith("[") & is_json(text)
+    array = stripped(text).startswith("[") & is_json(text)
     return ibis.ifelse(array, parse_list(ibis.ifelse(array, text, "[]")).join(" > "), text)
 
 

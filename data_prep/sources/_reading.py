@@ -4,15 +4,16 @@ Text, so that nothing is guessed: an id such as 007 stays what it is, and a valu
 understood is found where it is parsed, with its line.
 """
 
+import codecs
 import csv
 import gzip
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from recllm.config.registry import nearest
-from recllm.data_prep.tables import Connection, Table, materialise, query, quoted
+from recllm.data_prep.tables import Connection, Table, materialise, query, quoted, scalars, session
 from recllm.errors import UserError
 
 FORMATS = {
@@ -70,10 +71,31 @@ def load(con: Connection, path: Path, columns: Mapping[str, str]) -> Table:
     """
     import ibis
 
+    if con.name == "pyspark":
+        return _load_on_spark(con, path, columns)
     with _readable(path):
         table = query(con, _select(con, path))
         picked = table.select(**{new: table[own] for new, own in columns.items()})
         return materialise(con, picked.mutate(row=ibis.row_number()))
+
+
+def _load_on_spark(con: Connection, path: Path, columns: Mapping[str, str]) -> Table:
+    from recllm.data_prep.sources import _reading_spark as spark
+
+    kind = _format(path)
+    with _readable(path):
+        if kind == "csv":
+            table = spark.load_csv(con, path, *_header(path), columns)
+        elif kind == "json":
+            table = spark.load_json(con, path, columns, array=_is_array(path))
+        else:
+            table = spark.load_parquet(con, path, columns)
+    bad = table.filter(table.problem.notnull())
+    found = scalars(bad.aggregate(n=bad.count(), row=bad.row.min(), problem=bad.problem.min()))
+    if found["n"]:
+        where = line_of(path, found["row"])
+        raise UserError(f"{path}: the file cannot be read: {found['problem']}, first in {where}")
+    return table
 
 
 def column_names(con: Connection, path: Path) -> list[str]:
@@ -89,13 +111,14 @@ def column_names(con: Connection, path: Path) -> list[str]:
     kind = _format(path)
     if kind is None:
         raise UserError(f"{path}: expected one of {', '.join(FORMATS)} (or .gz), found this name")
-    with _readable(path):
+    # The start of a file is enough, so that DuckDB reads it on every engine.
+    with _readable(path), nullcontext(con) if con.name == "duckdb" else session() as duckdb:
         if kind == "csv":
             names = _header(path)[0]
         elif kind == "json":
-            names = _json_keys(con, path)
+            names = _json_keys(duckdb, path)
         else:
-            names = [row[0] for row in _describe_parquet(con, path)]
+            names = [row[0] for row in _describe_parquet(duckdb, path)]
     if not names:
         objects = " (expected JSON objects, one a line)" if kind == "json" else ""
         raise UserError(f"{path}: the file holds no rows{objects}")
@@ -176,6 +199,14 @@ def _header(path: Path) -> tuple[list[str], str]:
     tabbed = path.name.lower().removesuffix(".gz").endswith(".tsv")
     delimiter = "\t" if tabbed else max(",;\t|", key=first.count)
     return next(csv.reader([first], delimiter=delimiter), []), delimiter
+
+
+def _is_array(path: Path) -> bool:
+    """Whether a JSON file is one array and not an object a line."""
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rb") as file:
+        start = file.read(4096).removeprefix(codecs.BOM_UTF8)
+    return start.lstrip().startswith(b"[")
 
 
 def _json_objects(path: Path) -> str:

@@ -8,9 +8,7 @@ from recllm.data_prep.sources import Source
 from recllm.data_prep.sources._log import (
     choose,
     clean_ids,
-    is_json,
     item_columns,
-    parse_list,
     read_items,
     refuse,
     require,
@@ -24,6 +22,7 @@ from recllm.data_prep.sources._reading import (
     require_table,
 )
 from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
+from recllm.data_prep.values import is_json, parse_list, stripped
 from recllm.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -105,9 +104,8 @@ class Chains(Source):
         table = materialise(con, table.mutate(continues=continues))
         target = ibis.array([table.target])
         places: Column = ibis.ifelse(table.continues, target, table["items"].concat(target))
-        first = table.line.max(where=~table.continues).over(
-            group_by=table.user_id, order_by=table.line, rows=(None, 0)
-        )
+        starts = ibis.ifelse(~table.continues, table.line, None)
+        first = starts.max().over(group_by=table.user_id, order_by=table.line, rows=(None, 0))
         placed = table.mutate(first=first, item_id=places, last=places.length() - 1)
         placed = placed.unnest("item_id", offset="offset")
         is_target = placed.offset == placed["last"]
@@ -150,7 +148,7 @@ def _item_ids(history: Column) -> Column:
     """Item ids with spaces between them, or as a JSON list; null where it is neither."""
     import ibis
 
-    text = history.fill_null("").strip()
+    text = stripped(history.fill_null(""))
     listed = text.startswith("[")
     valid = ~listed | is_json(text)
     parsed = parse_list(ibis.ifelse(listed & valid, text, "[]"))

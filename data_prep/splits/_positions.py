@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from recllm.data_prep.tables import Connection, Table, materialise, scalars, write
+from recllm.data_prep.tables import (
+    Connection,
+    Table,
+    collect,
+    materialise,
+    number,
+    scalars,
+    write,
+)
 from recllm.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -25,14 +33,13 @@ def number_groups(log: Table, key: str) -> Table:
     """
     import ibis
 
-    groups = log.select(key).distinct()
-    groups = groups.mutate(sequence=ibis.row_number().over(order_by=groups[key]))
     placed = log.mutate(
         end=ibis.row_number().over(group_by=log[key], order_by=[log.timestamp, log.row]),
         length=log.count().over(group_by=log[key]),
     )
     if key == "sequence":
         return placed
+    groups = number(log.get_backend(), log.select(key).distinct(), "sequence", [key])
     return placed.join(groups, key)
 
 
@@ -49,8 +56,8 @@ def write_positions(con: Connection, positions: Table, out: Path) -> dict[str, i
     positions = materialise(con, positions)
     grouped = positions.group_by("sequence").aggregate(
         user_id=positions.user_id.min(),
-        items=positions["item"].collect(order_by=positions.end),
-        rows=positions.row.collect(order_by=positions.end),
+        items=collect(positions["item"], positions.end),
+        rows=collect(positions.row, positions.end),
         train_end=positions.train_end.min().cast("int64"),
     )
     sequences = grouped.select("sequence", "user_id", "items", "rows", "train_end")

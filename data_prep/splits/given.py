@@ -37,15 +37,15 @@ class Given(Split):
         placed = number_groups(log, "sequence" if "sequence" in log.columns else "user_id")
         held_out = placed.split.isin(SPLITS[1:])
         trained = placed.split == "train"
-        first_test = placed.end.min(where=(placed.split == "test").fill_null(False))
+        tested_at = ibis.ifelse(placed.split == "test", placed.end, None)
         by_sequence = ibis.window(group_by=placed.sequence)
-        first_other = placed.end.min(where=~trained.fill_null(False))
-        train_end = first_other.over(by_sequence).fill_null(placed.length)
+        not_trained_at = ibis.ifelse(trained.fill_null(False), None, placed.end)
+        train_end = not_trained_at.min().over(by_sequence).fill_null(placed.length)
         history = placed.history if "history" in placed.columns else placed.end
         positions = placed.mutate(
             start=placed.end - history,
             train_end=train_end,
-            test_start=first_test.over(by_sequence),
+            test_start=tested_at.min().over(by_sequence),
             target_of=ibis.ifelse(history > 0, placed.split, None),
         )
         tested = (positions.split == "valid") & (positions.end > positions.test_start)

@@ -1,5 +1,6 @@
 """One cut in time for everybody: trained before it, validated on and tested after it."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from recllm.data_prep.splits import Split
 from recllm.data_prep.splits._positions import number_groups, refuse_ready_made, write_positions
-from recllm.data_prep.tables import Connection, Table, scalars
+from recllm.data_prep.tables import Connection, Table, number, scalars
 from recllm.errors import UserError
 
 SHARES = ("valid_share", "test_share")
@@ -75,7 +76,7 @@ class Temporal(Split):
         import ibis
 
         refuse_ready_made(log)
-        valid_from, test_from = self._cuts(log)
+        valid_from, test_from = self._cuts(con, log)
         placed = number_groups(log, "user_id")
         placed = placed.mutate(
             part=ibis.cases(
@@ -99,15 +100,15 @@ class Temporal(Split):
         counts = write_positions(con, positions, out)
         return counts | found | {"valid_from": valid_from, "test_from": test_from}
 
-    def _cuts(self, log: Table) -> tuple[int, int]:
+    def _cuts(self, con: Connection, log: Table) -> tuple[int, int]:
         whole = scalars(
             log.aggregate(n=log.count(), first=log.timestamp.min(), last=log.timestamp.max())
         )
         if self.valid_from is None or self.test_from is None:
             both = self.valid_share + self.test_share
-            return _time_of_last(log, whole["n"], both), _time_of_last(
-                log, whole["n"], self.test_share
-            )
+            later = [_at_least(whole["n"], share) for share in (both, self.test_share)]
+            valid_from, test_from = _times_of_last(con, log, whole["n"], later)
+            return valid_from, test_from
         cuts = to_seconds(self.valid_from), to_seconds(self.test_from)
         for name, cut in zip(("valid_from", "test_from"), cuts, strict=True):
             if not whole["first"] < cut <= whole["last"]:
@@ -136,11 +137,19 @@ def to_seconds(time: int | str) -> int:
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
 
 
-def _time_of_last(log: Table, count: int, share: float) -> int:
-    """The time from which on at least this share of the `count` interactions happened."""
-    later = min(count, max(1, round(count * share)))
-    times = log.select("timestamp").order_by("timestamp")
-    return scalars(times.limit(1, offset=count - later))["timestamp"]
+def _at_least(count: int, share: float) -> int:
+    """How many of `count` interactions make up this share, at least one."""
+    return min(count, max(1, round(count * share)))
+
+
+def _times_of_last(con: Connection, log: Table, count: int, later: Sequence[int]) -> list[int]:
+    """The times from which on at least so many of the `count` interactions happened."""
+    times = number(con, log.select("timestamp"), "place", ["timestamp"])
+    sums = {
+        f"time_{n}": times.timestamp.max(where=times.place == count - least)
+        for n, least in enumerate(later)
+    }
+    return list(scalars(times.aggregate(**sums)).values())
 
 
 def _in_words(seconds: int) -> str:

@@ -1,16 +1,19 @@
 """Runs the stages from the log to the splits, and writes small logs."""
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 from recllm.artifacts.cache import Artifact, Cache
-from recllm.config.schema import Recipe
+from recllm.config.schema import DataSection, Recipe
 from recllm.config.validation import validate
+from recllm.data_prep.engines.java import why_no_spark
 from recllm.data_prep.filter import Filter
 from recllm.data_prep.ingest import Ingest
 from recllm.data_prep.sources import Source
@@ -19,6 +22,12 @@ from recllm.data_prep.splits import Split
 from recllm.data_prep.tables import read, session
 
 STAGES = (Ingest, Filter, SplitStage)
+#: For the naive versions on Spark, where one example takes seconds.
+FEW = settings(
+    max_examples=3,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 
 @dataclass(frozen=True)
@@ -36,15 +45,21 @@ def make_recipe(**data: Any) -> Recipe:
     return validate({"output_dir": "unused", "model": {"name": "unused"}, "data": data})
 
 
-def run_source(source: Source, out: Path) -> dict[str, int]:
-    """Runs a source in a session of its own."""
-    with session() as con:
+def on_spark(**options: Any) -> DataSection:
+    """A data section whose engine is Spark, with options beside those for small tables."""
+    few = {"spark.sql.shuffle.partitions": 3}
+    return make_recipe(engine="spark", spark={"options": few | options}).data
+
+
+def run_source(source: Source, out: Path, data: DataSection | None = None) -> dict[str, int]:
+    """Runs a source in a session of its own; `data` names the engine."""
+    with session(data) as con:
         return source.ingest(con, out)
 
 
-def run_split(split: Split, folder: Path) -> dict[str, int]:
+def run_split(split: Split, folder: Path, data: DataSection | None = None) -> dict[str, int]:
     """Runs a split on the interactions.parquet of a folder and writes into it."""
-    with session() as con:
+    with session(data) as con:
         return split.divide(con, read(con, folder / "interactions.parquet"), folder)
 
 
@@ -67,6 +82,36 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Prepared]
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[DataSection]:
+    """A data section whose engine is Spark; one Spark runs for all tests, as its start is slow."""
+    missing = why_no_spark()
+    if missing:
+        pytest.skip(missing)
+    from pyspark.sql import SparkSession
+
+    options = {
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.log.level": "ERROR",
+    }
+    builder = SparkSession.builder.master("local[2]")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, value in (options | {"spark.sql.warehouse.dir": folder}).items():
+            builder = builder.config(name, value)
+        running = builder.getOrCreate()
+        yield on_spark()
+        running.stop()
+
+
+@pytest.fixture(scope="session", params=["duckdb", "spark"])
+def engine(request: pytest.FixtureRequest) -> DataSection:
+    """A data section for each engine."""
+    if request.param == "spark":
+        return request.getfixturevalue("spark")
+    return make_recipe().data
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recllm.config.schema import DataSection
 from recllm.data_prep.core import k_core
 from recllm.data_prep.tables import materialise, read, session
 from recllm.errors import UserError
+
+from .conftest import FEW
 
 Write = Callable[[str, str], Path]
 Prepare = Callable[..., Any]
@@ -27,6 +30,15 @@ def naive_core(pairs: list[tuple[int, int]], k: int) -> list[tuple[int, int]]:
         pairs = kept
 
 
+PAIRS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=60)
+
+
+def assert_core(con: Any, pairs: list[tuple[int, int]], k: int) -> None:
+    rows = [{"user": user, "item": item} for user, item in pairs]
+    core = k_core(con, materialise(con, ibis.memtable(rows)), k, k).to_pyarrow().to_pylist()
+    assert sorted((r["user"], r["item"]) for r in core) == sorted(naive_core(pairs, k))
+
+
 @pytest.fixture(scope="module")
 def con() -> Iterator[Any]:
     with session() as opened:
@@ -34,14 +46,16 @@ def con() -> Iterator[Any]:
 
 
 @settings(max_examples=40)
-@given(
-    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=60),
-    st.integers(1, 5),
-)
+@given(PAIRS, st.integers(1, 5))
 def test_the_core_is_that_of_plain_python(con: Any, pairs: list[tuple[int, int]], k: int) -> None:
-    rows = [{"user": user, "item": item} for user, item in pairs]
-    core = k_core(con, materialise(con, ibis.memtable(rows)), k, k).to_pyarrow().to_pylist()
-    assert sorted((r["user"], r["item"]) for r in core) == sorted(naive_core(pairs, k))
+    assert_core(con, pairs, k)
+
+
+@FEW
+@given(PAIRS, st.integers(2, 5))
+def test_the_core_on_spark(spark: DataSection, pairs: list[tuple[int, int]], k: int) -> None:
+    with session(spark) as con:
+        assert_core(con, pairs, k)
 
 
 def chain_log(length: int) -> str:

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from recllm.catalog.histories import Sequences, SplitRows, read_times
 from recllm.config.plugins import SPLITS as REGISTERED
+from recllm.config.schema import DataSection
 from recllm.data_prep.splits.given import Given
 from recllm.data_prep.splits.leave_one_out import LeaveOneOut
 from recllm.errors import UserError
 from recllm.prompts.leaks import check_leaks
 
-from .conftest import run_split
+from .conftest import FEW, run_split
 
 Write = Callable[[str, str], Path]
 Prepare = Callable[..., Any]
@@ -27,7 +28,9 @@ SPLITS = ("train", "valid", "test")
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def divide(split: Any, log: list[dict[str, Any]], folder: Path) -> tuple[Rows, dict[str, int]]:
+def divide(
+    split: Any, log: list[dict[str, Any]], folder: Path, data: DataSection | None = None
+) -> tuple[Rows, dict[str, int]]:
     """Run a split over a filtered log."""
     schema = {
         "row": pa.int64(),
@@ -38,7 +41,7 @@ def divide(split: Any, log: list[dict[str, Any]], folder: Path) -> tuple[Rows, d
     extra = {"split": pa.string(), "sequence": pa.int64(), "history": pa.int64()}
     fields = [(n, t) for n, t in (schema | extra).items() if n in log[0]]
     pq.write_table(pa.Table.from_pylist(log, pa.schema(fields)), folder / "interactions.parquet")
-    counts = run_split(split, folder)
+    counts = run_split(split, folder, data)
     tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("sequences", *SPLITS)}
     return {name: table.to_pylist() for name, table in tables.items()}, counts
 
@@ -66,29 +69,42 @@ def naive_leave_one_out(log: list[dict[str, Any]]) -> Rows:
     return rows
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["a", "B", "é", "10", "9"]), st.integers(0, 6), st.integers(0, 4)
-        ),
-        min_size=1,
-        max_size=30,
-    )
+ENTRIES = st.lists(
+    st.tuples(st.sampled_from(["a", "B", "é", "10", "9"]), st.integers(0, 6), st.integers(0, 4)),
+    min_size=1,
+    max_size=30,
 )
-def test_leave_one_out_is_that_of_plain_python(
-    tmp_path: Path, entries: list[tuple[str, int, int]]
+
+
+def assert_leave_one_out(
+    folder: Path, entries: list[tuple[str, int, int]], data: DataSection | None = None
 ) -> None:
     log = [
         {"row": 3 * row, "user_id": user, "item": item, "timestamp": time}
         for row, (user, item, time) in enumerate(entries)
     ]
-    found, counts = divide(LeaveOneOut(), log, tmp_path)
+    found, counts = divide(LeaveOneOut(), log, folder, data)
     expected = naive_leave_one_out(log)
     assert found == expected
     lengths = [len(s["items"]) for s in expected["sequences"]]
     assert counts["users_too_short"] == sum(length < 3 for length in lengths)
     assert {n: counts[n] for n in SPLITS} == {n: len(expected[n]) for n in SPLITS}
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ENTRIES)
+def test_leave_one_out_is_that_of_plain_python(
+    tmp_path: Path, entries: list[tuple[str, int, int]]
+) -> None:
+    assert_leave_one_out(tmp_path, entries)
+
+
+@FEW
+@given(ENTRIES)
+def test_leave_one_out_on_spark(
+    spark: DataSection, tmp_path: Path, entries: list[tuple[str, int, int]]
+) -> None:
+    assert_leave_one_out(tmp_path, entries, spark)
 
 
 def test_ties_are_settled_by_row_and_counted(tmp_path: Path) -> None:
@@ -271,6 +287,19 @@ def test_every_split_keeps_its_promises(name: str, write_file: Write, prepare: P
         cold = sum(r["target"] not in trained for r in table)
         assert cold == (0 if split == "train" else counts[f"cold_targets_{split}"])
     assert counts["cold_items"] == len({r["item"] for r in log.values()} - trained)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["files", "chains"])
+def test_a_split_of_the_user_s_on_spark(
+    source: str, spark: DataSection, chains: Path, write_file: Write, prepare: Prepare
+) -> None:
+    path = chains if source == "chains" else write_file("log.csv", LABELLED)
+    data = {"source": source, "path": path, "k_core": 0, "split": "given"}
+    expected, found = prepare(**data), prepare(**data, engine=spark.engine)
+    assert found.counts == expected.counts
+    for name in ("sequences", *SPLITS):
+        assert found.rows("split", name) == expected.rows("split", name)
 
 
 def test_given_needs_no_sequence_column(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recllm.catalog.histories import Sequences, SplitRows, read_times
+from recllm.config.schema import DataSection
 from recllm.config.validation import dump
 from recllm.data_prep.splits.temporal import Temporal
 from recllm.errors import UserError
 from recllm.prompts.leaks import check_leaks
 
-from .conftest import make_recipe, run_split
+from .conftest import FEW, make_recipe, run_split
 
 Write = Callable[[str, str], Path]
 Prepare = Callable[..., Any]
@@ -25,12 +26,14 @@ Log = list[dict[str, Any]]
 SPLITS = ("train", "valid", "test")
 
 
-def divide(split: Temporal, log: Log, folder: Path) -> tuple[dict[str, Log], dict[str, int]]:
+def divide(
+    split: Temporal, log: Log, folder: Path, data: DataSection | None = None
+) -> tuple[dict[str, Log], dict[str, int]]:
     """Run the split over a filtered log."""
     types = [pa.int64(), pa.string(), pa.int32(), pa.int64()]
     schema = pa.schema(list(zip(("row", "user_id", "item", "timestamp"), types, strict=True)))
     pq.write_table(pa.Table.from_pylist(log, schema), folder / "interactions.parquet")
-    counts = run_split(split, folder)
+    counts = run_split(split, folder, data)
     tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("sequences", *SPLITS)}
     return {name: table.to_pylist() for name, table in tables.items()}, counts
 
@@ -90,19 +93,36 @@ LOGS = st.lists(
 )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(LOGS, st.sampled_from([(0.1, 0.1), (0.3, 0.25), (0.05, 0.6)]))
-def test_shares_are_those_of_plain_python(
-    tmp_path: Path, log: Log, shares: tuple[float, float]
+SHARES = st.sampled_from([(0.1, 0.1), (0.3, 0.25), (0.05, 0.6)])
+
+
+def assert_shares(
+    folder: Path, log: Log, shares: tuple[float, float], data: DataSection | None = None
 ) -> None:
     times = sorted(entry["timestamp"] for entry in log)
     wanted = [max(1, round(len(log) * share)) for share in (sum(shares), shares[1])]
     cuts = [times[len(times) - later] for later in wanted]
     split = Temporal(valid_share=shares[0], test_share=shares[1])
-    assert divide(split, log, tmp_path) == naive(log, *cuts)
+    assert divide(split, log, folder, data) == naive(log, *cuts)
     # equal times stay together, so that a side can only grow
     for cut, least in zip(cuts, wanted, strict=True):
         assert sum(time >= cut for time in times) >= least
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LOGS, SHARES)
+def test_shares_are_those_of_plain_python(
+    tmp_path: Path, log: Log, shares: tuple[float, float]
+) -> None:
+    assert_shares(tmp_path, log, shares)
+
+
+@FEW
+@given(LOGS, SHARES)
+def test_shares_on_spark(
+    spark: DataSection, tmp_path: Path, log: Log, shares: tuple[float, float]
+) -> None:
+    assert_shares(tmp_path, log, shares, spark)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -54,7 +54,7 @@ def gather(recipe: Recipe, artifacts: dict[str, Artifact]) -> dict[str, Any]:
     counts = {name: artifacts[name].manifest.counts for name in COUNTED}
     filtered, split = artifacts["filter"].path, artifacts["split"].path
     order_only = bool(counts["ingest"].get("order_only"))
-    log = describe_log(filtered) | {"order_only": order_only}
+    log = describe_log(filtered, recipe.data) | {"order_only": order_only}
     if order_only:
         log |= {"first_time": None, "last_time": None}
     sequences = Sequences.read(split)

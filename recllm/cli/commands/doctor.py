@@ -38,6 +38,8 @@ def doctor() -> None:
     for extra, packages, purpose in EXTRAS:
         missing = [package for package in packages if _version(package) is None]
         state = f"missing: pip install 'recllm[{extra}]'" if missing else "installed"
+        if extra == "spark" and not missing:
+            state = _java()
         click.echo(f"  {extra:10} {purpose:36} {state}")
 
 
@@ -46,6 +48,18 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _java() -> str:
+    from recllm.data_prep.engines.java import find_java, java_version, why_no_spark
+
+    java = find_java()
+    reason = why_no_spark()
+    return (
+        f"installed, but {reason}"
+        if reason or not java
+        else (f"installed, with Java {java_version(java)}")
+    )
 
 
 def _cores() -> int:

@@ -1,0 +1,90 @@
+"""What runs the relational work: DuckDB in this process, or Spark. One file each.
+
+The work itself is written once, in Ibis; an engine holds what the two cannot be told in the same
+words. `recllm.data_prep.tables` is the way to it for everybody else.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+from recllm.config.schema import SparkSection
+
+# Ibis backends, tables and columns. The backends share no type that has all that is used here,
+# and Ibis types every `table.name` as a Column without operators, under which nothing type-checks.
+Connection: TypeAlias = Any
+Table: TypeAlias = Any
+Column: TypeAlias = Any
+
+_numbers = count()
+
+
+def new_name(kind: str) -> str:
+    """A name that no table of this process has."""
+    return f"recllm_{kind}_{next(_numbers)}"
+
+
+class Engine(ABC):
+    """What `recllm.data_prep.tables` does in another way on each engine; see there."""
+
+    #: The name of its Ibis backend.
+    backend: ClassVar[str]
+
+    @abstractmethod
+    @contextmanager
+    def session(self, settings: SparkSection | None) -> Iterator[Connection]:
+        """A session that reads times as UTC; its tables are gone when it ends."""
+
+    @abstractmethod
+    def materialise(self, con: Connection, table: Table) -> Table:
+        """See `tables.materialise`."""
+
+    @abstractmethod
+    def discard(self, con: Connection, table: Table) -> None:
+        """See `tables.discard`."""
+
+    @abstractmethod
+    def read(self, con: Connection, path: Path) -> Table:
+        """See `tables.read`."""
+
+    @abstractmethod
+    def write(self, con: Connection, table: Table, path: Path) -> None:
+        """See `tables.write`."""
+
+    @abstractmethod
+    def scalars(self, table: Table) -> dict[str, Any]:
+        """See `tables.scalars`."""
+
+    @abstractmethod
+    def number(self, con: Connection, table: Table, name: str, order_by: Sequence[str]) -> Table:
+        """See `tables.number`."""
+
+    @abstractmethod
+    def collect(self, column: Column, order_by: Column) -> Column:
+        """See `tables.collect`."""
+
+    @abstractmethod
+    def is_json(self, text: Column) -> Column:
+        """See `values.is_json`."""
+
+    @abstractmethod
+    def parse_list(self, text: Column) -> Column:
+        """See `values.parse_list`."""
+
+    @abstractmethod
+    def microseconds(self, time: Column) -> Column:
+        """Microseconds since 1970 of a timestamp, int64."""
+
+
+def engine(name: str) -> Engine:
+    """The engine with this name in recipes, or of this Ibis backend."""
+    if name == "duckdb":
+        from recllm.data_prep.engines.duckdb import DuckDB
+
+        return DuckDB()
+    from recllm.data_prep.engines.spark import Spark
+
+    return Spark()
