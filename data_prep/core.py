@@ -1,25 +1,32 @@
 """The k-core of a log: users and items with many interactions among each other."""
 
+from itertools import count
+
 from recllm.data_prep.tables import Connection, Table, discard, materialise, number, scalars
 
 
 def k_core(con: Connection, pairs: Table, user_k: int, item_k: int) -> Table:
     """The largest subset in which users have at least `user_k` rows and items `item_k`.
 
+    Users and items take turns to lose those with too few rows. After the first turn of each,
+    only those are counted again that have just lost rows.
+
     Args:
         pairs: a materialised table with `user` and `item`; it is discarded.
     """
-    size = _count(pairs)
-    while True:
-        kept = pairs
-        for side, k in (("user", user_k), ("item", item_k)):
-            rows = pairs.group_by(side).aggregate(rows=pairs.count())
-            kept = kept.anti_join(rows.filter(rows.rows < k), side)  # few, after the first round
-        kept = materialise(con, kept)
+    touched: Table | None = None
+    for turn in count():
+        side, other, k = (("user", "item", user_k), ("item", "user", item_k))[turn % 2]
+        counted = pairs if touched is None or turn < 2 else pairs.semi_join(touched, side)
+        rows = counted.group_by(side).aggregate(rows=counted.count())
+        rare = materialise(con, rows.filter(rows.rows < k).select(side))
+        if not _count(rare) and turn:
+            return pairs
+        touched = materialise(con, pairs.semi_join(rare, side).select(other).distinct())
+        kept = materialise(con, pairs.anti_join(rare, side))
         discard(con, pairs)
-        if _count(kept) == size:
-            return kept
-        pairs, size = kept, _count(kept)
+        pairs = kept
+    raise AssertionError  # the turns end where nothing is rare
 
 
 def core_ids(con: Connection, log: Table, user_k: int, item_k: int) -> tuple[Table, Table]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from recllm.data_prep.tables import (
     Connection,
     Table,
-    collect,
     materialise,
     number,
     read,
@@ -60,6 +59,8 @@ def write_positions(con: Connection, positions: Table, out: Path) -> dict[str, i
             item, train_end (of its sequence), start (of its history) and target_of: the split
             that it is a target of, or null.
     """
+    import ibis
+
     owners = materialise(con, positions.filter(positions.end == 0).select("sequence", "user_id"))
     positions = materialise(
         con,
@@ -73,12 +74,16 @@ def write_positions(con: Connection, positions: Table, out: Path) -> dict[str, i
             trained=positions.end < positions.train_end,
         ),
     )
+    place = ibis.struct({name: positions[name] for name in ("end", "item", "row")})
     grouped = positions.group_by("sequence").aggregate(
-        items=collect(positions["item"], positions.end),
-        rows=collect(positions.row, positions.end),
+        places=place.collect().sort(),
         train_end=positions.count(where=positions.trained),
     )
-    sequences = grouped.join(owners, "sequence")
+    lists = {
+        "items": grouped.places.map(lambda place: place["item"]),
+        "rows": grouped.places.map(lambda place: place["row"]),
+    }
+    sequences = grouped.mutate(**lists).join(owners, "sequence")
     sequences = sequences.select("sequence", "user_id", "items", "rows", "train_end")
     write(con, sequences.order_by("sequence"), out / "sequences.parquet")
     for name in SPLITS:
