@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from recllm.artifacts.stage import Stage
+from recllm.data_prep.core import core_ids
 from recllm.data_prep.tables import (
     Connection,
     Table,
-    discard,
     materialise,
     number,
     read,
@@ -50,10 +50,14 @@ class Filter(Stage):
             if data.min_rating is not None:
                 log, below = rated(log, data.min_rating)
                 counts |= below
+            size, sizes = _count(log), {}
+            used = log.select("item_id").distinct()
             if data.k_core > 1:
-                log, below = _in_core(con, log, data.k_core)
-                counts |= below
-            return counts | _write(con, log, items, out)
+                log, used, sizes = _in_core(con, log, data.k_core)
+            counts |= _write(con, log, items, used, out)
+            if data.k_core > 1:
+                counts["interactions_below_k_core"] = size - counts["interactions"]
+            return counts | (sizes or _sizes(con, out))
 
 
 def rated(log: Table, min_rating: float) -> tuple[Table, dict[str, int]]:
@@ -81,61 +85,40 @@ def rated(log: Table, min_rating: float) -> tuple[Table, dict[str, int]]:
     return kept, counts
 
 
-def k_core(con: Connection, pairs: Table, k: int) -> Table:
-    """The largest subset in which every user and every item has at least `k` rows.
-
-    Args:
-        pairs: a materialised table with `user` and `item`; it is discarded.
-    """
-    size = _count(pairs)
-    while True:
-        kept = pairs
-        for side in ("user", "item"):
-            often = kept.group_by(side).having(kept.count() >= k).aggregate(n=kept.count())
-            kept = kept.semi_join(often, side)
-        kept = materialise(con, kept)
-        discard(con, pairs)
-        if _count(kept) == size:
-            return kept
-        pairs, size = kept, _count(kept)
-
-
-def _in_core(con: Connection, log: Table, k: int) -> tuple[Table, dict[str, int]]:
-    users, items = _numbered(con, log, "user_id", "user"), _numbered(con, log, "item_id", "item")
-    pairs = log.join(users, "user_id").join(items, "item_id").select("row", "user", "item")
-    core = k_core(con, materialise(con, pairs), k)
-    before, after = _count(log), _count(core)
-    if not after:
+def _in_core(con: Connection, log: Table, k: int) -> tuple[Table, Table, dict[str, int]]:
+    """The interactions of the k-core, the ids of its items, and how many users and items it has."""
+    users, items = core_ids(con, log, k, k)
+    kept_users, kept_items = users.filter(users.kept), items.filter(items.kept)
+    found = {"users": _count(kept_users), "items": _count(kept_items)}
+    if not found["items"]:
         raise UserError(
             f"k-core {k} removes all of the {_size(log)}: no group of users and items has {k} "
             "interactions each; lower data.k_core"
         )
-    left = scalars(core.aggregate(users=core.user.nunique(), items=core["item"].nunique()))
-    counts = {
-        "interactions_below_k_core": before - after,
-        "users_below_k_core": _count(users) - left["users"],
-        "items_below_k_core": _count(items) - left["items"],
+    below = {
+        "users_below_k_core": _count(users) - found["users"],
+        "items_below_k_core": _count(items) - found["items"],
     }
-    return log.semi_join(core, "row"), counts
+    return log.semi_join(kept_users, "user_id"), kept_items.select("item_id"), below | found
 
 
-def _numbered(con: Connection, log: Table, column: str, name: str) -> Table:
-    """The distinct ids of a column with a number each: integers are quicker to group and join."""
-    return materialise(con, number(con, log.select(column).distinct(), name))
-
-
-def _write(con: Connection, log: Table, items: Table, out: Path) -> dict[str, int]:
-    used = number(con, items.semi_join(log, "item_id"), "item", ["item_id"])
+def _write(con: Connection, log: Table, items: Table, used: Table, out: Path) -> dict[str, int]:
+    """Write the interactions with the items in `used` (item_id), and those items."""
+    index = number(con, items.semi_join(used, "item_id"), "item", ["item_id"])
+    index = materialise(con, index.mutate(item=index["item"].cast("int32")))
     others = [name for name in items.columns if name != "item_id"]
-    used = materialise(con, used.mutate(item=used["item"].cast("int32")))
-    write(con, used.select("item", "item_id", *others).order_by("item"), out / "items.parquet")
+    write(con, index.select("item", "item_id", *others).order_by("item"), out / "items.parquet")
     extra = [name for name in log.columns if name not in ("row", "user_id", "item_id", "timestamp")]
-    log = log.join(used.select("item_id", "item"), "item_id")
+    log = log.join(index.select("item_id", "item"), "item_id")
     log = log.select("row", "user_id", "item", "timestamp", *extra).order_by("row")
     write(con, log, out / "interactions.parquet")
-    written = read(con, out / "interactions.parquet")
+    return {"interactions": _count(read(con, out / "interactions.parquet"))}
+
+
+def _sizes(con: Connection, out: Path) -> dict[str, int]:
+    written, items = read(con, out / "interactions.parquet"), read(con, out / "items.parquet")
     users = scalars(written.aggregate(users=written.user_id.nunique()))
-    return {"interactions": _count(written), **users, "items": _count(used)}
+    return users | {"items": _count(items)}
 
 
 def _count(table: Table) -> int:

@@ -31,7 +31,11 @@ def without_nan(text: Column) -> Column:
 
 def parse_int(text: Column) -> Column:
     """A whole number, int64; null where the text is none, or none of 64 bits."""
-    return _where(text, _WHOLE).try_cast("int64")
+    import ibis
+
+    number = text.try_cast("int64")
+    plain = number.cast("string") == text  # nearly all are, and need no regular expression
+    return ibis.ifelse(plain, number, _where(text, _WHOLE).try_cast("int64"))
 
 
 def parse_time(text: Column) -> Column:

@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 from recllm.config.schema import SparkSection
 from recllm.data_prep.engines import Column, Connection, Engine, Table, new_name
 
+#: What DuckDB may hold before it goes to disk. Memory beyond it gains little: see benchmarks.
+MEMORY_LIMIT = "2500MB"
+
 
 class DuckDB(Engine):
     """A database in memory that keeps rows in order and may spill to disk."""
@@ -26,6 +29,7 @@ class DuckDB(Engine):
             con.raw_sql("SET TimeZone = 'UTC'")
             con.raw_sql("SET enable_progress_bar = false")
             con.raw_sql("SET preserve_insertion_order = true")
+            con.raw_sql(f"SET memory_limit = '{MEMORY_LIMIT}'")
             try:
                 yield con
             finally:
@@ -45,7 +49,7 @@ class DuckDB(Engine):
 
     def write(self, con: Connection, table: Table, path: Path) -> None:
         """See `tables.write`."""
-        con.to_parquet(table, path)
+        con.to_parquet(_without_idle_sort(table), path)
 
     def scalars(self, table: Table) -> dict[str, Any]:
         """See `tables.scalars`."""
@@ -92,6 +96,34 @@ class DuckDB(Engine):
         def epoch_us(value): ...
 
         return epoch_us(time)
+
+
+def _without_idle_sort(table: Table) -> Table:
+    """The table without its sort by one column where its rows come in this order anyway.
+
+    A scan, and what it does to rows one by one, keeps their order; nothing else is trusted to.
+    """
+    import ibis.expr.operations as ops
+
+    sort = table.op()
+    if not isinstance(sort, ops.Sort) or len(sort.keys) != 1 or sort.keys[0].descending:
+        return table
+    relations = sort.parent.find(ops.Relation)
+    one_by_one = (ops.DatabaseTable, ops.Project, ops.Filter, ops.DropColumns)
+    if not all(isinstance(relation, one_by_one) for relation in relations):
+        return table
+    if sort.parent.find((ops.WindowFunction, ops.Analytic, ops.Subquery, ops.Unnest)):
+        return table
+    rows = sort.parent.to_expr()
+    key: Column = sort.keys[0].arg.to_expr()
+    before = rows.select(key=key)
+    before = before.mutate(before=before.key.lag())
+    falls = (
+        before.aggregate(n=((before.key < before.before) | before.key.isnull()).sum())
+        .to_pyarrow()["n"][0]
+        .as_py()
+    )
+    return table if falls else rows
 
 
 def select(con: Connection, sql: str) -> Table:

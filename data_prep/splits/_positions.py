@@ -5,9 +5,9 @@ from pathlib import Path
 from recllm.data_prep.tables import (
     Connection,
     Table,
-    collect,
     materialise,
     number,
+    read,
     scalars,
     write,
 )
@@ -29,18 +29,24 @@ def refuse_ready_made(log: Table) -> None:
 def number_groups(log: Table, key: str) -> Table:
     """Each interaction with `sequence`, the rank of its `key`, `end`, its place, and `length`.
 
-    A sequence is in the order of timestamp, then row; places count from 0.
+    A sequence is in the order of timestamp, then row; places count from 0. All of a sequence is
+    of one user.
     """
     import ibis
 
-    placed = log.mutate(
-        end=ibis.row_number().over(group_by=log[key], order_by=[log.timestamp, log.row]),
-        length=log.count().over(group_by=log[key]),
+    con = log.get_backend()
+    # Texts are grouped once; what is sorted, and kept for every interaction, are integers.
+    groups = log.group_by(key).aggregate(
+        length=log.count(), **({} if key == "user_id" else {"user_id": log.user_id.min()})
     )
-    if key == "sequence":
-        return placed
-    groups = number(log.get_backend(), log.select(key).distinct(), "sequence", [key])
-    return placed.join(groups, key)
+    if key != "sequence":
+        groups = number(con, groups, "sequence", [key])
+        groups = materialise(con, groups)
+        log = log.join(groups.select(key, "sequence"), key)
+    log = log.drop("user_id")
+    order = [log.timestamp, log.row]
+    places = log.mutate(end=ibis.row_number().over(group_by=log.sequence, order_by=order))
+    return materialise(con, places).join(groups, "sequence")
 
 
 def write_positions(con: Connection, positions: Table, out: Path) -> dict[str, int]:
@@ -53,42 +59,59 @@ def write_positions(con: Connection, positions: Table, out: Path) -> dict[str, i
             item, train_end (of its sequence), start (of its history) and target_of: the split
             that it is a target of, or null.
     """
-    positions = materialise(con, positions)
-    grouped = positions.group_by("sequence").aggregate(
-        user_id=positions.user_id.min(),
-        items=collect(positions["item"], positions.end),
-        rows=collect(positions.row, positions.end),
-        train_end=positions.train_end.min().cast("int64"),
-    )
-    sequences = grouped.select("sequence", "user_id", "items", "rows", "train_end")
-    write(con, sequences.order_by("sequence"), out / "sequences.parquet")
-    total = scalars(positions.aggregate(sequences=positions.sequence.nunique()))
-    counts = {"sequences": total["sequences"]}
-    for name in SPLITS:
-        chosen = positions.filter(positions.target_of == name)
-        chosen = chosen.select(
-            "row",
-            "user_id",
+    import ibis
+
+    owners = materialise(con, positions.filter(positions.end == 0).select("sequence", "user_id"))
+    positions = materialise(
+        con,
+        positions.select(
             "sequence",
-            start=chosen.start.cast("int64"),
-            end=chosen.end.cast("int64"),
-            target=chosen["item"],
-        )
+            "end",
+            "row",
+            "item",
+            "target_of",
+            start=positions.start.cast("int64"),
+            trained=positions.end < positions.train_end,
+        ),
+    )
+    place = ibis.struct({name: positions[name] for name in ("end", "item", "row")})
+    grouped = positions.group_by("sequence").aggregate(
+        places=place.collect().sort(),
+        train_end=positions.count(where=positions.trained),
+    )
+    lists = {
+        "items": grouped.places.map(lambda place: place["item"]),
+        "rows": grouped.places.map(lambda place: place["row"]),
+    }
+    sequences = grouped.mutate(**lists).join(owners, "sequence")
+    sequences = sequences.select("sequence", "user_id", "items", "rows", "train_end")
+    write(con, sequences.order_by("sequence"), out / "sequences.parquet")
+    for name in SPLITS:
+        chosen = positions.filter(positions.target_of == name).join(owners, "sequence")
+        chosen = chosen.select("row", "user_id", "sequence", "start", "end", target=chosen["item"])
         write(con, chosen.order_by("sequence", "end"), out / f"{name}.parquet")
-        counts[name] = scalars(chosen.aggregate(n=chosen.count()))["n"]
-    return counts | _count_cold(positions)
+    return _count(positions) | _count_users(read(con, out / "sequences.parquet"))
 
 
-def _count_cold(positions: Table) -> dict[str, int]:
-    """How many users and items have no training interaction, and how many targets such items."""
-    trained = positions.filter(positions.end < positions.train_end)
-    cold = positions.anti_join(trained, "item")
+def _count(positions: Table) -> dict[str, int]:
+    """How many rows the splits have, how many items are cold, and how many targets are these."""
+    targets = {name: (positions.target_of == name).sum() for name in SPLITS}
+    trained = positions.trained.any()
+    items = positions.group_by("item").aggregate(trained=trained, **targets)
+    cold = ~items.trained
     found = scalars(
-        cold.aggregate(
-            cold_items=cold["item"].nunique(),
-            **{f"cold_targets_{name}": (cold.target_of == name).sum() for name in SPLITS[1:]},
+        items.aggregate(
+            **{name: items[name].sum() for name in SPLITS},
+            cold_items=cold.sum(),
+            **{f"cold_targets_{name}": items[name].sum(where=cold) for name in SPLITS[1:]},
         )
     )
-    strangers = positions.anti_join(trained, "user_id")
-    found |= scalars(strangers.aggregate(cold_users=strangers.user_id.nunique()))
     return {name: int(number or 0) for name, number in found.items()}
+
+
+def _count_users(sequences: Table) -> dict[str, int]:
+    """How many sequences there are, and how many users are cold."""
+    trained = (sequences.train_end > 0).any()
+    users = sequences.group_by("user_id").aggregate(trained=trained, sequences=sequences.count())
+    found = scalars(users.aggregate(sequences=users.sequences.sum(), cold=(~users.trained).sum()))
+    return {"sequences": int(found["sequences"] or 0), "cold_users": int(found["cold"] or 0)}

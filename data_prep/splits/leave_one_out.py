@@ -32,10 +32,11 @@ class LeaveOneOut(Split):
             ),
         )
         counts = write_positions(con, positions, out)
-        users = placed.group_by("user_id").aggregate(
-            length=placed.length.max(),
-            last=placed.timestamp.max(where=placed.end == placed.length - 1),
-            before=placed.timestamp.max(where=placed.end == placed.length - 2),
+        late = placed.filter(placed.end >= placed.length - 2)
+        users = late.group_by("sequence").aggregate(
+            length=late.length.max(),
+            last=late.timestamp.max(where=late.end == late.length - 1),
+            before=late.timestamp.max(where=late.end == late.length - 2),
         )
         sums = {
             "users_too_short": (users.length < 3).sum(),

@@ -88,7 +88,7 @@ class Temporal(Split):
         trained = (placed.part == "train").sum()
         positions = placed.mutate(
             start=0,
-            train_end=trained.over(group_by=placed.user_id),
+            train_end=trained.over(group_by=placed.sequence),
             target_of=ibis.ifelse(placed.end > 0, placed.part, None),
         )
         first = placed.end == 0

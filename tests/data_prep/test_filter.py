@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recllm.config.schema import DataSection
-from recllm.data_prep.filter import k_core
+from recllm.data_prep.core import k_core
 from recllm.data_prep.tables import materialise, read, session
 from recllm.errors import UserError
 
@@ -35,7 +35,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, ma
 
 def assert_core(con: Any, pairs: list[tuple[int, int]], k: int) -> None:
     rows = [{"user": user, "item": item} for user, item in pairs]
-    core = k_core(con, materialise(con, ibis.memtable(rows)), k).to_pyarrow().to_pylist()
+    core = k_core(con, materialise(con, ibis.memtable(rows)), k, k).to_pyarrow().to_pylist()
     assert sorted((r["user"], r["item"]) for r in core) == sorted(naive_core(pairs, k))
 
 
@@ -134,6 +134,6 @@ def test_the_core_of_movielens_is_that_of_plain_python(movielens: Any) -> None:
     log = movielens.folders["filter"] / "interactions.parquet"
     with session() as con:
         table = read(con, log).select("row", "item", user="user_id")
-        core = k_core(con, materialise(con, table), 10).to_pyarrow()["row"].to_pylist()
+        core = k_core(con, materialise(con, table), 10, 10).to_pyarrow()["row"].to_pylist()
     pairs = [(r["user_id"], r["item"]) for r in movielens.rows("filter", "interactions")]
     assert len(core) == len(naive_core(pairs, 10)) < 90_000

@@ -1,0 +1,114 @@
+"""From a log to training windows, against Python loops and pandas; and at 20M interactions.
+
+`bar`: the stages filter (5-core) and split (leave-one-out) on an ingested log of 1M interactions,
+from its Parquet file to the written tables, where a window is an offset into a sequence. The peer
+reads the same file and ends with one list a window, in memory. Both have the same windows of at
+most 20 items. Then pandas, vectorised; and lists on both sides: recllm's tables read back and
+rendered as Arrow lists.
+
+The last rows run ingest, filter and split in a process of their own. Their peers are goals: 0.4M
+rows a second and core from Parquet, 0.2M from gzipped JSON lines, 4 GB, and the cost of a row in
+a log of a tenth of the size.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import _windows
+from benchmarks._harness import Row, median_seconds, parse_small, report, timed
+from benchmarks._interactions import SimulatedLog
+from benchmarks._stages import Prepared, count_cores, prepare
+
+RATE_FROM_PARQUET, RATE_FROM_JSON, MEMORY = 0.4e6, 0.2e6, 4e9
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Interactions in the logs."""
+
+    bar: int = 1_000_000
+    small: int = 2_000_000
+    large: int = 20_000_000
+
+
+SMALL = Sizes(bar=20_000, small=20_000, large=60_000)
+
+
+def windows(rows: int, folder: Path) -> Iterator[Row]:
+    """The bar, and what it is without lists, and beside pandas."""
+    log = _ingested(rows, folder / "ingested") / "interactions.parquet"
+
+    def by_stages() -> Path:
+        with TemporaryDirectory(dir=folder) as out:
+            return _windows.write_by_stages(log.parent, Path(out))
+
+    def by_stages_as_lists() -> pa.Table:
+        with TemporaryDirectory(dir=folder) as out:
+            split = _windows.write_by_stages(log.parent, Path(out))
+            return _windows.read_offsets(split).as_lists()
+
+    loops = partial(_windows.windows_by_loops, log)
+    pandas = partial(_windows.offsets_by_pandas, log)
+    found, expected = by_stages_as_lists(), _windows.lists_of(loops())
+    if not found.equals(expected) or not pandas().as_lists().equals(expected):
+        raise SystemExit("data_prep: the ways have different windows")
+    print(f"{rows:,} rows, the same {len(found):,} windows", flush=True)
+    offsets, lists = median_seconds(by_stages), median_seconds(by_stages_as_lists)
+    slow = median_seconds(loops)
+    yield Row("bar", offsets, slow, "s")
+    yield Row("bar, windows as lists", lists, slow, "s")
+    yield Row("bar, peer pandas", offsets, median_seconds(pandas), "s")
+    both = median_seconds(lambda: pandas().as_lists())
+    yield Row("bar, peer pandas, windows as lists", lists, both, "s")
+
+
+def _ingested(rows: int, folder: Path) -> Path:
+    """The tables of the stage `ingest`, written at once."""
+    folder.mkdir()
+    log = pa.concat_tables(SimulatedLog(rows).chunks()).drop_columns("rating")
+    log = log.add_column(0, "row", pa.array(range(rows), pa.int64()))
+    items = log["item_id"].unique()
+    pq.write_table(log, folder / "interactions.parquet")
+    pq.write_table(pa.table([items, items], ["item_id", "title"]), folder / "items.parquet")
+    return folder
+
+
+def scale(sizes: Sizes, folder: Path) -> Iterator[Row]:
+    """The stages on large logs."""
+    least = _prepare(sizes.small, folder / "small.parquet", SimulatedLog.write_parquet)
+    large = _prepare(sizes.large, folder / "large.parquet", SimulatedLog.write_parquet)
+    json = _prepare(sizes.large, folder / "large.jsonl.gz", SimulatedLog.write_json_lines)
+    name = f"{sizes.large:,} rows"
+    yield Row(f"{name} from Parquet", large.rate_per_core, RATE_FROM_PARQUET, "rows/core/s")
+    yield Row(f"{name} from JSON lines, gz", json.rate_per_core, RATE_FROM_JSON, "rows/core/s")
+    yield Row(f"{name} from Parquet, memory", large.peak_memory, MEMORY, "bytes")
+    yield Row(f"{name} from JSON lines, memory", json.peak_memory, MEMORY, "bytes")
+    costs = (1e6 / (done.rate_per_core * count_cores()) for done in (large, least))
+    yield Row(f"a row of {name}, peer of {sizes.small:,}", *costs, "µs")
+
+
+def _prepare(rows: int, path: Path, write: Callable[[SimulatedLog, Path], None]) -> Prepared:
+    seconds, _ = timed(lambda: write(SimulatedLog(rows), path))
+    print(f"wrote {path.name}, {path.stat().st_size / 1e9:.2f} GB, in {seconds:.0f} s", flush=True)
+    done = prepare(path, rows)
+    path.unlink()
+    print(done, flush=True)
+    return done
+
+
+def main() -> None:
+    """Print the figures of every case."""
+    sizes = SMALL if parse_small(__doc__) else Sizes()
+    with TemporaryDirectory(prefix="recllm-data-prep-") as folder:
+        rows = [*windows(sizes.bar, Path(folder)), *scale(sizes, Path(folder))]
+    report("data_prep", rows)
+
+
+if __name__ == "__main__":
+    main()
