@@ -4,15 +4,24 @@ Text, so that nothing is guessed: an id such as 007 stays what it is, and a valu
 understood is found where it is parsed, with its line.
 """
 
-import csv
-import gzip
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from recllm.config.registry import nearest
-from recllm.data_prep.tables import Connection, Table, materialise, query, quoted
+from recllm.data_prep.sources._text_files import (
+    Layout,
+    csv_layout,
+    describe_parquet,
+    is_json_array,
+    json_keys,
+    read_delimited,
+    read_json_array,
+    read_json_lines,
+    read_parquet,
+)
+from recllm.data_prep.tables import Connection, Table
 from recllm.errors import UserError
 
 FORMATS = {
@@ -25,8 +34,6 @@ FORMATS = {
 }
 #: How the line of DuckDB's message begins that says what is wrong with a line of CSV.
 CSV_REASONS = ("Expected Number", "Value with", "Invalid unicode", "Maximum line size")
-#: JSON objects need not all have the same keys; those of the first ones count as the columns.
-JSON_SAMPLE = 10_000
 
 
 def existing(path: Path) -> Path:
@@ -59,21 +66,31 @@ def require_table(folder: Path, stem: str) -> Path:
     return found
 
 
-def load(con: Connection, path: Path, columns: Mapping[str, str]) -> Table:
-    """The named columns of a file as strings, with `row` (int64, from 0), its order in the file.
+def load(
+    con: Connection, path: Path, columns: Mapping[str, str], layout: Layout | None = None
+) -> Table:
+    """The named columns of a file as strings, and of each line whether it could be read.
 
     Args:
         columns: new name to the file's own.
+        layout: of a delimited file without a header; by default the file's name tells its format.
+
+    Returns:
+        The columns; `row` (int64, from 0), the line's place in the file; `problem` (string), why
+        a line could not be read, null where it could; `raw` (string), the text of such a line.
+        Blank lines are none.
 
     Raises:
         UserError: the file cannot be read to its end.
     """
-    import ibis
-
+    kind = _format(path)
     with _readable(path):
-        table = query(con, _select(con, path))
-        picked = table.select(**{new: table[own] for new, own in columns.items()})
-        return materialise(con, picked.mutate(row=ibis.row_number()))
+        if layout is not None or kind == "csv":
+            return read_delimited(con, path, columns, layout or csv_layout(path))
+        if kind == "parquet":
+            return read_parquet(con, path, columns)
+        reader = read_json_array if is_json_array(path) else read_json_lines
+        return reader(con, path, columns)
 
 
 def column_names(con: Connection, path: Path) -> list[str]:
@@ -91,11 +108,11 @@ def column_names(con: Connection, path: Path) -> list[str]:
         raise UserError(f"{path}: expected one of {', '.join(FORMATS)} (or .gz), found this name")
     with _readable(path):
         if kind == "csv":
-            names = _header(path)[0]
+            names = list(csv_layout(path).columns)
         elif kind == "json":
-            names = _json_keys(con, path)
+            names = json_keys(con, path)
         else:
-            names = [row[0] for row in _describe_parquet(con, path)]
+            names = [row[0] for row in describe_parquet(con, path)]
     if not names:
         objects = " (expected JSON objects, one a line)" if kind == "json" else ""
         raise UserError(f"{path}: the file holds no rows{objects}")
@@ -116,8 +133,14 @@ def missing_column(path: Path, wanted: str, role: str, found: list[str]) -> User
 
 def line_of(path: Path, row: int) -> str:
     """Where a row stands in its file, in words."""
-    offset = {"csv": 2, "json": 1}.get(_format(path) or "")
-    return f"row {row + 1}" if offset is None else f"line {row + offset}"
+    kind = _format(path)
+    counted = kind == "parquet" or (kind == "json" and is_json_array(path))
+    return f"{'row' if counted else 'line'} {row + first_line(path)}"
+
+
+def first_line(path: Path) -> int:
+    """The line of a file's first row, from 1."""
+    return 2 if _format(path) == "csv" else 1
 
 
 @contextmanager
@@ -145,64 +168,3 @@ def _format(path: Path) -> str | None:
     gzipped = name.endswith(".gz")
     kind = FORMATS.get(Path(name.removesuffix(".gz")).suffix)
     return None if gzipped and kind == "parquet" else kind
-
-
-def _select(con: Connection, path: Path) -> str:
-    kind = _format(path)
-    if kind == "csv":
-        return _select_csv(path)
-    if kind == "json":
-        keys = _json_keys(con, path)
-        fields = ", ".join(f"json ->> {_json_path(key)} AS {_identifier(key)}" for key in keys)
-        return f"SELECT {fields} FROM {_json_objects(path)}"
-    fields = ", ".join(_parquet_text(name, type_) for name, type_ in _describe_parquet(con, path))
-    return f"SELECT {fields} FROM read_parquet({quoted(path)})"
-
-
-def _select_csv(path: Path) -> str:
-    names, delimiter = _header(path)
-    types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
-    return (
-        f"SELECT * FROM read_csv({quoted(path)}, auto_detect=false, header=true, "
-        f"columns={{{types}}}, delim={quoted(delimiter)}, quote='\"', escape='\"', comment='')"
-    )
-
-
-def _header(path: Path) -> tuple[list[str], str]:
-    """A CSV file's column names and the delimiter that its first line shows."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        first = file.readline().rstrip("\r\n")
-    tabbed = path.name.lower().removesuffix(".gz").endswith(".tsv")
-    delimiter = "\t" if tabbed else max(",;\t|", key=first.count)
-    return next(csv.reader([first], delimiter=delimiter), []), delimiter
-
-
-def _json_objects(path: Path) -> str:
-    return f"read_json_objects({quoted(path)}, format='auto')"
-
-
-def _json_keys(con: Connection, path: Path) -> list[str]:
-    sample = f"SELECT unnest(json_keys(json)) AS k FROM (SELECT json FROM {_json_objects(path)}"
-    rows = con.raw_sql(f"SELECT DISTINCT k FROM ({sample} LIMIT {JSON_SAMPLE})) ORDER BY k")
-    return [key for (key,) in rows.fetchall()]
-
-
-def _json_path(key: str) -> str:
-    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-    return quoted(f'$."{escaped}"')
-
-
-def _describe_parquet(con: Connection, path: Path) -> list[tuple[str, str]]:
-    rows = con.raw_sql(f"DESCRIBE SELECT * FROM read_parquet({quoted(path)})").fetchall()
-    return [(row[0], row[1]) for row in rows]
-
-
-def _parquet_text(name: str, type_: str) -> str:
-    column = _identifier(name)
-    source = f"to_json({column})" if type_.endswith("]") else column
-    return f"CAST({source} AS VARCHAR) AS {column}"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
