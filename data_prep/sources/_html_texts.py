@@ -45,7 +45,8 @@ def clean_batches(
                 broken = pc.fill_null(pc.match_substring_regex(text, BROKEN), False)
                 counts["titles_broken"] += pc.sum(broken).as_py() or 0
                 text = pc.if_else(broken, pa.scalar(None, pa.string()), text)
-            arrays.append(_clean(text, counts) if name in chosen else text)
+            text = _clean(text, counts) if name in chosen else text
+            arrays.append(_without_gaps(text) if name == "categories" else text)
         yield pa.record_batch(arrays, names=batch.schema.names)
 
 
@@ -57,8 +58,15 @@ def _clean(text: pa.Array, counts: Counter[str]) -> pa.Array:
     tagged = pc.or_(tagged, pc.not_equal(untagged, readable))
     counts["texts_with_tags"] += pc.sum(tagged).as_py() or 0
     counts["texts_with_entities"] += escaped
-    plain = pc.utf8_trim_whitespace(pc.replace_substring_regex(untagged, SPACE, " "))
+    plain = pc.replace_substring_regex(untagged, SPACE, " ")
+    plain = pc.utf8_trim(plain, " ")
     return pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.string()), plain)
+
+
+def _without_gaps(paths: pa.Array) -> pa.Array:
+    """Paths `A > B` without the elements of which nothing is left."""
+    paths = pc.replace_substring_regex(paths, r" *>( *>)+ *", " > ")
+    return pc.replace_substring_regex(paths, r"^ *> *| *> *$", "")
 
 
 def _without_tags(text: pa.Array) -> pa.Array:

@@ -116,14 +116,18 @@ def load_items(
 
 
 def read_items(
-    con: Connection, path: Path, chosen: Mapping[str, str], rejects: Rejects | None = None
+    con: Connection,
+    path: Path,
+    chosen: Mapping[str, str],
+    rejects: Rejects | None = None,
+    loaded: Table | None = None,
 ) -> Table:
     """The items of one file, materialised; titles may be null. See `load_items`.
 
     Raises:
         UserError: more items have no id than may be set aside, or two have the same.
     """
-    items = load_items(con, path, chosen, rejects).drop("row")
+    items = load_items(con, path, chosen, rejects, loaded).drop("row")
     twice = items.group_by("item_id").having(items.count() > 1).aggregate(n=items.count())
     found = scalars(twice.aggregate(n=twice.count(), first=twice.item_id.min()))
     if found["n"]:

@@ -84,7 +84,7 @@ def load(
         UserError: the file cannot be read to its end.
     """
     kind = _format(path)
-    with _readable(path):
+    with readable(path):
         if layout is not None or kind == "csv":
             return read_delimited(con, path, columns, layout or csv_layout(path))
         if kind == "parquet":
@@ -106,7 +106,7 @@ def column_names(con: Connection, path: Path) -> list[str]:
     kind = _format(path)
     if kind is None:
         raise UserError(f"{path}: expected one of {', '.join(FORMATS)} (or .gz), found this name")
-    with _readable(path):
+    with readable(path):
         if kind == "csv":
             names = list(csv_layout(path).columns)
         elif kind == "json":
@@ -144,7 +144,7 @@ def first_line(path: Path) -> int:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turns what a reader raises into one line for the user."""
     import duckdb
 
