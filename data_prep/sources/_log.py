@@ -168,7 +168,7 @@ def write_log(
     complete = materialise(con, complete.select(kept).order_by("item_id"))
     write(con, complete, out / "items.parquet")
     size = scalars(complete.aggregate(items=complete.count()))
-    return counts | {"interactions": found["rows"]} | titled | size
+    return {"interactions": found["rows"]} | titled | counts | size
 
 
 def renumbered(interactions: Table) -> Table:
