@@ -84,7 +84,7 @@ class Chains(Source):
             )
         )
         counts = {name: int(number) for name, number in counts.items()}
-        return {"order_only": 1} | counts | write_log(con, log, items, out)
+        return {"order_only": 1} | counts | write_log(con, log, items, out, self.missing_items)
 
     def _places(self, con: Connection, path: Path, split: str) -> Table:
         """One row for each place of each sequence of a file.

@@ -27,6 +27,9 @@ RATINGS = "userId,movieId,rating,timestamp\n7,31,2.5,1260759144\n7,5,3.0,1260759
 MOVIES = 'movieId,title,genres\n31,"Net, The (1995)",Action|Drama\n5,Heat,(no genres listed)\n'
 
 
+REVIEW = '{"reviewerID": "a", "asin": "B1", "overall": 5.0, "unixReviewTime": 5}\n'
+
+
 def options(name: str, folder: Path) -> dict[str, Any]:
     """Options, and the files they need, for a tiny log of each source."""
     if name == "simulated":
@@ -34,6 +37,10 @@ def options(name: str, folder: Path) -> dict[str, Any]:
     files = {
         "files": {"interactions.csv": "user_id,item_id\na,x\nb,y\n", "items.csv": "item_id\nx\n"},
         "movielens": {"ratings.csv": RATINGS, "movies.csv": MOVIES},
+        "amazon": {
+            "Toys_5.json": REVIEW + REVIEW.replace("B1", "B2"),
+            "meta_Toys.json": '{"asin": "B1", "title": "A &amp; B", "description": ["x", "y"]}\n',
+        },
         "chains": {
             f"{split}.csv": "user_id,history,target\na,x y,z\n"
             for split in ("train", "valid", "test")
