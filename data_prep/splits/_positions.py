@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from recllm.catalog.split_names import HELD_OUT, SPLITS
 from recllm.data_prep.tables import Connection, Table, materialise, scalars, write
 from recllm.errors import UserError
-
-SPLITS = ("train", "valid", "test")
 
 
 def refuse_ready_made(log: Table) -> None:
@@ -79,7 +78,7 @@ def _count_cold(positions: Table) -> dict[str, int]:
     found = scalars(
         cold.aggregate(
             cold_items=cold["item"].nunique(),
-            **{f"cold_targets_{name}": (cold.target_of == name).sum() for name in SPLITS[1:]},
+            **{f"cold_targets_{name}": (cold.target_of == name).sum() for name in HELD_OUT},
         )
     )
     strangers = positions.anti_join(trained, "user_id")
