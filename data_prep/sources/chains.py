@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recllm.catalog.split_names import SPLITS
 from recllm.data_prep.sources import Source
 from recllm.data_prep.sources._log import (
     choose,
@@ -24,8 +25,6 @@ from recllm.data_prep.sources._reading import (
 from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
 from recllm.data_prep.values import is_json, parse_list, stripped
 from recllm.errors import UserError
-
-SPLITS = ("train", "valid", "test")
 
 
 class _Columns(BaseModel):
