@@ -39,7 +39,8 @@ BROKEN_LINES = ["two\nlines", '"quoted\n', "carriage\r\nreturn"]
 def make_log(users: list[str], count: int = 260) -> Records:
     """Interactions with ties, repeats, odd ids, times of several forms and ratings with gaps."""
     rng = random.Random(3)
-    records = []
+    few = {"when": "1500000000", "stars": "5"}
+    records = [{"who": "seldom", "what": "item 1"} | few, {"who": users[0], "what": "rare"} | few]
     for _ in range(count):
         time = 1_500_000_000 + 3600 * rng.randrange(40)
         moment = datetime.fromtimestamp(time, UTC)
@@ -116,7 +117,9 @@ def assert_same(found: dict[str, Path], expected: dict[str, Path]) -> None:
     for stage, names in TABLES.items():
         for name in names:
             one, other = (pq.read_table(f[stage] / f"{name}.parquet") for f in (found, expected))
-            assert one.schema == other.schema, (stage, name)
+            # DuckDB also says of a column that it holds no nulls
+            assert one.schema.names == other.schema.names, (stage, name)
+            assert one.schema.types == other.schema.types, (stage, name)
             assert one.num_rows, (stage, name)
             assert one.to_pylist() == other.to_pylist(), (stage, name)
 
