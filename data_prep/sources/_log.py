@@ -117,7 +117,8 @@ def write_log(
         untitled = scalars(complete.aggregate(n=complete.title.isnull().sum()))["n"]
         counts["items_titled_by_id"] = int(untitled or 0)
         complete = complete.mutate(title=complete.title.fill_null(complete.item_id))
-    kept = ["item_id", "title", *(name for name in TEXT_COLUMNS if name in complete.columns)]
+    optional = [name for name in (*TEXT_COLUMNS, "sid") if name in complete.columns]
+    kept = ["item_id", "title", *optional]
     complete = materialise(con, complete.select(kept).order_by("item_id"))
     counts["items"] = scalars(complete.aggregate(n=complete.count()))["n"]
     write(con, interactions, out / "interactions.parquet")
