@@ -140,8 +140,9 @@ class Hub(Source):
                 if self.path is None
                 else "see that load_dataset or load_from_disk reads it"
             )
+            reason = _in_short(error.__cause__ or error)
             raise UserError(
-                f"{self._label()}: the dataset cannot be loaded: {_in_short(error.__cause__ or error)}; {advice}"
+                f"{self._label()}: the dataset cannot be loaded: {reason}; {advice}"
             ) from None
         return dict(opened) if isinstance(opened, datasets.DatasetDict) else {"train": opened}
 

@@ -203,8 +203,8 @@ def _read_info(path: Path) -> dict[str, tuple[str, str]]:
     items: dict[str, tuple[str, str]] = {}
     for number, line in enumerate(read_text(path).rstrip("\r\n").split("\n"), start=1):
         sid, _, rest = line.partition("\t")
-        title, _, item = rest.rstrip("\r").rpartition("\t")
-        if not item or not sid:
+        title, tab, item = rest.rstrip("\r").rpartition("\t")
+        if not (sid and tab and item):
             raise UserError(
                 f"{path}: expected a SID, a title and an item id with tabs between in line "
                 f"{number}, found {line[:80]!r}; mend it, or remove the file where there are an "
