@@ -187,13 +187,13 @@ def logs(draw: st.DrawFn) -> list[tuple[str, str, int]]:
     log = [
         (user, draw(st.sampled_from(items)), draw(st.integers(0, 3)))
         for user in users
-        for _ in range(draw(st.integers(3, 6)))
+        for _ in range(draw(st.integers(4, 6)))
     ]
     return draw(st.permutations(log))
 
 
 @pytest.mark.parametrize("kind", ["minionerec", "lcrec"])
-@settings(max_examples=10)
+@settings(max_examples=8)
 @given(log=logs(), titles=st.lists(TEXT, min_size=5, max_size=5), cut=st.integers(1, 6))
 def test_what_was_exported_comes_back(
     prepare: Prepare, kind: str, log: list[tuple[str, str, int]], titles: list[str], cut: int
