@@ -37,9 +37,10 @@ class Source(Plugin):
         string. `row` is the log's own order, from 0. A log that is split already also has split
         string (train, valid or test; null for history only) and, where its histories are
         ready-made, sequence and history int64; see `recllm.data_prep.splits.given`.
-        items: item_id string, title string, and where known description, categories, brand
-        (strings). An item of the log that the items file lacks gets its id as its title, or
-        its interactions are dropped: see `missing_items`.
+        items: item_id string, title string, and where known description, categories, brand, sid
+        (strings; sid as <a_12><b_200>, not its item's own where the log's SIDs collide). An item
+        of the log that the items file lacks gets its id as its title, or its interactions are
+        dropped: see `missing_items`.
 
         Rows that cannot be read or understood are set aside in `rejects.parquet` (file string,
         line int64 from 1, reason string, content string), up to `max_reject_rate`.

@@ -180,8 +180,8 @@ def write_log(
     write(con, interactions.order_by("row"), out / "interactions.parquet")
     log = read(con, out / "interactions.parquet")
     complete, titled = _complete(log.select("item_id").distinct(), items)
-    kept = ["item_id", "title", *(name for name in TEXT_COLUMNS if name in complete.columns)]
-    complete = materialise(con, complete.select(kept))
+    optional = [name for name in (*TEXT_COLUMNS, "sid") if name in complete.columns]
+    complete = materialise(con, complete.select("item_id", "title", *optional))
     write(con, complete.order_by("item_id"), out / "items.parquet")
     size = scalars(complete.aggregate(items=complete.count()))
     return {"interactions": found["rows"]} | titled | counts | size
