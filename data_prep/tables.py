@@ -1,7 +1,7 @@
 """A DuckDB session for relational work in Ibis, and Parquet in and out of it."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -71,6 +71,19 @@ def write(con: Connection, table: Table, path: Path) -> None:
 def scalars(table: Table) -> dict[str, Any]:
     """The one row of an aggregation, as Python values."""
     return table.to_pyarrow().to_pylist()[0]
+
+
+def number(con: Connection, table: Table, name: str, order_by: Sequence[str]) -> Table:
+    """The rows with their places, from 0 without gaps, in the column `name` (int64).
+
+    Args:
+        order_by: columns of the table, by which no two rows are equal.
+    """
+    import ibis
+
+    del con
+    places = ibis.row_number().over(order_by=[table[column] for column in order_by])
+    return table.mutate(**{name: places})
 
 
 def quoted(value: str | Path) -> str:

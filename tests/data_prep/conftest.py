@@ -1,6 +1,6 @@
 """Runs the stages from the log to the splits, and writes small logs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from recllm.data_prep.filter import Filter
 from recllm.data_prep.ingest import Ingest
 from recllm.data_prep.sources import Source
 from recllm.data_prep.split import SplitStage
-from recllm.data_prep.splits import Split
-from recllm.data_prep.tables import read, session
+from recllm.data_prep.tables import Connection, session
 
 STAGES = (Ingest, Filter, SplitStage)
 
@@ -42,10 +41,11 @@ def run_source(source: Source, out: Path) -> dict[str, int]:
         return source.ingest(con, out)
 
 
-def run_split(split: Split, folder: Path) -> dict[str, int]:
-    """Runs a split on the interactions.parquet of a folder and writes into it."""
-    with session() as con:
-        return split.divide(con, read(con, folder / "interactions.parquet"), folder)
+@pytest.fixture(scope="session")
+def con() -> Iterator[Connection]:
+    """The session that splits and filters are tried in."""
+    with session() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

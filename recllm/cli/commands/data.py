@@ -46,7 +46,7 @@ def gather(recipe: Recipe, artifacts: dict[str, Artifact]) -> dict[str, Any]:
         cold; `leaks` of the split and the counts of `repeated_targets`; `counts`: what each
         stage read, kept and dropped; `floors`: by split, baseline and metric.
     """
-    from recllm.catalog.histories import Sequences, SplitRows, read_times
+    from recllm.catalog.histories import Sequences, SplitRows, read_moments
     from recllm.data_prep.statistics import describe_log
     from recllm.eval.floors import find_floors
     from recllm.prompts.leaks import count_repeats, find_leaks
@@ -59,7 +59,7 @@ def gather(recipe: Recipe, artifacts: dict[str, Artifact]) -> dict[str, Any]:
         log |= {"first_time": None, "last_time": None}
     sequences = Sequences.read(split)
     rows = {name: SplitRows.read(split, name, sequences) for name in SPLITS}
-    times = read_times(filtered, sequences.rows) if recipe.data.split.global_cut else None
+    times = read_moments(filtered, sequences.rows, recipe.data.split.global_cut)
     sizes = {name: counts["split"][name] for name in SPLITS}
     cold = {
         f"{name}_cold_share": counts["split"][f"cold_targets_{name}"] / sizes[name]
