@@ -103,10 +103,11 @@ def within(
     """
     import ibis
 
-    never = ibis.literal(False)
-    early = never if since is None else log.timestamp < to_seconds(since)
-    late = never if until is None else log.timestamp >= to_seconds(until)
-    left_out = {"before_since": early, "until_or_later": late}
+    left_out = {}
+    if since is not None:
+        left_out["before_since"] = log.timestamp < to_seconds(since)
+    if until is not None:
+        left_out["until_or_later"] = log.timestamp >= to_seconds(until)
     span = scalars(log.aggregate(first=log.timestamp.min(), last=log.timestamp.max()))
     limits = [f"since {since}"] if since is not None else []
     limits += [f"before {until}"] if until is not None else []
@@ -114,7 +115,9 @@ def within(
         f"the log goes from {in_words(span['first'])} to {in_words(span['last'])}: "
         "choose data.since and data.until in it"
     )
-    return _sift(log, ~early & ~late, left_out, f"happened {' and '.join(limits)}", advice)
+    return _sift(
+        log, ~ibis.or_(*left_out.values()), left_out, f"happened {' and '.join(limits)}", advice
+    )
 
 
 def titled(log: Table, items: Table, min_length: int) -> tuple[Table, dict[str, int]]:

@@ -52,7 +52,7 @@ def con() -> Iterator[Connection]:
 def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Prepared]:
     """Runs ingest, filter and split (or fewer: `until`) under the given data section."""
 
-    def run(until: str = "split", **data: Any) -> Prepared:
+    def run(until: str = "split", /, **data: Any) -> Prepared:
         recipe = make_recipe(**data)
         cache = Cache(tmp_path_factory.mktemp("stages"))
         artifacts: dict[str, Artifact] = {}
