@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
-from recllm.catalog.histories import Sequences, SplitRows, read_times
+from recllm.catalog.histories import Sequences, SplitRows, read_moments
 from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
 from recllm.catalog.split_names import SPLITS
@@ -68,8 +68,8 @@ class Prompts(Stage):
 
         sequences = Sequences.read(inputs["split"])
         splits = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLITS}
-        by_time = self.recipe.data.split.global_cut
-        times = read_times(inputs["filter"], sequences.rows) if by_time else None
+        cut = self.recipe.data.split.global_cut
+        times = read_moments(inputs["filter"], sequences.rows, cut)
         counts = check_leaks(sequences, splits, times)
         if self.recipe.sft.targets == "all":
             _check_all_are_targets(sequences, splits["train"])
@@ -125,13 +125,15 @@ def _check_all_are_targets(sequences: Sequences, train: SplitRows) -> None:
     """Refuse `targets: all` where it would train other targets than the split's.
 
     Raises:
-        UserError: the split comes with histories of its own, whose items are no targets.
+        UserError: the split comes with histories of its own, whose items are no targets, or
+            some interactions are history only.
     """
     in_sequences = int(np.maximum(sequences.train_ends - 1, 0).sum())
     if in_sequences != len(train):
         raise UserError(
             f"sft.targets: all would train {in_sequences:,} targets, but the split has "
-            f"{len(train):,}: its histories are ready-made; use sft.targets: last"
+            f"{len(train):,}: its histories are ready-made, or some of their items are no "
+            "targets; use sft.targets: last"
         )
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recllm.artifacts.manifest import Manifest
 from recllm.artifacts.stage import Stage
 from recllm.catalog.split_names import SPLITS
+from recllm.data_prep.logs import is_order_only
 from recllm.data_prep.tables import read, session
 from recllm.errors import UserError
 
@@ -15,13 +15,14 @@ class SplitStage(Stage):
     """Runs the recipe's split."""
 
     name = "split"
-    version = 2  # counts cold users, items and targets
+    version = 3  # marks cold targets
     parents = ("ingest", "filter")
 
     def settings(self) -> dict[str, Any]:
-        """The split and its options."""
-        split = self.recipe.data.split
-        return {"split": split.name, "options": split.model_dump(mode="json")}
+        """The split and its options, and whether cold targets are dropped."""
+        split, drop_cold = self.recipe.data.split, self.recipe.data.drop_cold
+        options = split.model_dump(mode="json")
+        return {"split": split.name, "options": options, "drop_cold": drop_cold}
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Write the sequences and the three splits; see `recllm.data_prep.splits`.
@@ -37,7 +38,7 @@ class SplitStage(Stage):
             )
         with session(self.recipe.data) as con:
             log = read(con, inputs["filter"] / "interactions.parquet")
-            counts = self.recipe.data.split.divide(con, log, out)
+            counts = self.recipe.data.split.divide(con, log, out, self.recipe.data.drop_cold)
         empty = [name for name in SPLITS if not counts[name]]
         if empty:
             sizes = ", ".join(f"{name} {number}" for name, number in counts.items())
@@ -46,9 +47,3 @@ class SplitStage(Stage):
                 f"rows ({sizes}); use a larger log, or another data.k_core or data.split"
             )
         return counts
-
-
-def is_order_only(ingested: Path) -> bool:
-    """Whether the log that the ingest stage read has positions in place of times."""
-    manifest = Manifest.read(ingested)
-    return manifest is not None and bool(manifest.counts.get("order_only"))

@@ -7,9 +7,9 @@ from typing import Any
 
 from recllm.artifacts.manifest import Manifest
 from recllm.artifacts.stage import Stage
-from recllm.catalog.histories import Sequences, SplitRows, read_times
+from recllm.catalog.histories import Sequences, SplitRows, read_moments
 from recllm.catalog.split_names import HELD_OUT, SPLITS
-from recllm.data_prep.split import is_order_only
+from recllm.data_prep.logs import is_order_only
 from recllm.data_prep.statistics.curves import (
     interactions_by_popularity,
     interactions_over_time,
@@ -64,7 +64,7 @@ class Statistics(Stage):
         counts = manifest.counts
         sequences = Sequences.read(inputs["split"])
         rows = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLITS}
-        times = read_times(inputs["filter"], sequences.rows) if split.global_cut else None
+        times = read_moments(inputs["filter"], sequences.rows, split.global_cut)
         cold = {
             f"{name}_cold_share": counts[f"cold_targets_{name}"] / counts[name] for name in HELD_OUT
         }

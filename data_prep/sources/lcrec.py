@@ -66,7 +66,7 @@ class Lcrec(Source):
             "users": len(users),
             "users_without_items": sum(not items for items in users.values()),
         }
-        return counts | count_sids(known) | write_log(con, log, items, out)
+        return counts | count_sids(known) | write_log(con, log, items, out, self.missing_items)
 
     def _files(self) -> dict[str, Path]:
         """The file of each role: inter, item, and where they exist index and item2id.

@@ -88,7 +88,7 @@ class Minionerec(Source):
             used = interactions.select("item_id").distinct().to_pyarrow()["item_id"].to_pylist()
             require_own_ids(files["item2id"], own, {*known, *used})
             interactions, items = _with_own_ids(con, own, interactions, items)
-        return counts | write_log(con, interactions, items, out)
+        return counts | write_log(con, interactions, items, out, self.missing_items)
 
     def _files(self) -> dict[str, Path]:
         """The file of each role: the splits, index, item, info and item2id.

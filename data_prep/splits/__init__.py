@@ -2,37 +2,58 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from recllm.config.registry import Plugin
+from recllm.data_prep.splits._positions import write_positions
 from recllm.data_prep.tables import Connection, Table
 
 
 class Split(Plugin):
     """Base of the splits. Subclasses are one file each and take their options as fields."""
 
-    #: True where one time parts the rows of all users: such a split wants times, which positions
-    #: of different users are not, and the leak lint holds it to its cut.
-    global_cut: ClassVar[bool] = False
+    #: Where one cut parts the rows of all users: at a `time`, on one side of which equal times lie
+    #: together, or at a `row` of the log in the order of time. Such a split wants times, which
+    #: positions of different users are not, and the leak lint holds it to its cut.
+    global_cut: ClassVar[Literal["time", "row"] | None] = None
 
     @abstractmethod
-    def divide(self, con: Connection, log: Table, out: Path) -> dict[str, int]:
-        """Write `sequences.parquet`, `train.parquet`, `valid.parquet`, `test.parquet`.
+    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
+        """Say of each interaction where in which sequence it lies and what it is a target of.
 
         Args:
             log: the interactions that the filter stage left: row int64, user_id string, item
-                int32, timestamp int64, …
+                int32, timestamp int64, …; where it has is_target boolean, those without it may
+                stand in histories, but may be no targets.
+
+        Returns:
+            The positions that `write_positions` takes, and counts of what was left out.
+        """
+
+    def divide(
+        self, con: Connection, log: Table, out: Path, drop_cold: bool = False
+    ) -> dict[str, int]:
+        """Write `sequences.parquet`, `train.parquet`, `valid.parquet`, `test.parquet`.
+
+        Args:
+            log: see `label`.
             out: where to write.
+            drop_cold: leave out targets of valid and test that have no training interaction.
 
         sequences: sequence int64 (0, 1, …), user_id string, items list<int32>, rows list<int64>
         (the log rows), train_end int64 (how many leading items are training interactions);
         sorted by sequence.
         Each split: row int64 (of the target interaction), user_id string, sequence int64,
-        start int64, end int64, target int32. The history is sequence's items[start:end], never
-        empty, the target the item that follows it; sorted by sequence, end.
+        start int64, end int64, target int32; valid and test also cold_item boolean and cold_user
+        boolean: whether the target's item, or the user, has no training interaction. The history
+        is sequence's items[start:end], never empty, the target the item that follows it; sorted
+        by sequence, end.
 
         Returns:
             Counts for the manifest: `sequences`, `train`, `valid`, `test`, what has no training
-            interaction (`cold_items`, `cold_users`, `cold_targets_valid`, `cold_targets_test`),
-            and what was left out.
+            interaction (`cold_items`, `cold_users`, and of the rows that were written
+            `cold_targets_valid`, `cold_targets_test`), and what was left out (such as
+            `dropped_cold_targets_valid`, `dropped_cold_targets_test`, where asked for).
         """
+        positions, counts = self.label(con, log)
+        return write_positions(con, positions, out, drop_cold) | counts

@@ -1,10 +1,8 @@
 """A split that the user brings: the log says of each interaction what it is for."""
 
-from pathlib import Path
-
 from recllm.catalog.split_names import HELD_OUT, SPLITS
 from recllm.data_prep.splits import Split
-from recllm.data_prep.splits._positions import number_groups, write_positions
+from recllm.data_prep.splits._positions import number_groups
 from recllm.data_prep.tables import Connection, Table, scalars
 from recllm.errors import UserError
 
@@ -18,11 +16,11 @@ class Given(Split):
     they all are, and every labelled interaction but a sequence's first is a target.
     """
 
-    def divide(self, con: Connection, log: Table, out: Path) -> dict[str, int]:
-        """See `Split.divide`.
+    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
+        """See `Split.label`.
 
-        Counts `history_only` (interactions without a label) and `no_history` (labelled valid or
-        test, but the first of their sequence) too.
+        Counts `history_only` (interactions without a label, or that may be no targets) and
+        `no_history` (labelled valid or test, but the first of their sequence) too.
 
         Raises:
             UserError: there is no such column, a label is unknown, or a user's validation or
@@ -35,31 +33,33 @@ class Given(Split):
                 "data.split is given, but the log has no column that says train, valid or "
                 "test; name it with data.columns.split, or use data.source: chains"
             )
-        placed = number_groups(log, "sequence" if "sequence" in log.columns else "user_id")
-        held_out = placed.split.isin(HELD_OUT)
-        trained = placed.split == "train"
-        tested_at = ibis.ifelse(placed.split == "test", placed.end, None)
-        by_sequence = ibis.window(group_by=placed.sequence)
-        not_trained_at = ibis.ifelse(trained.fill_null(False), None, placed.end)
-        train_end = not_trained_at.min().over(by_sequence).fill_null(placed.length)
+        placed = number_groups(con, log, "sequence" if "sequence" in log.columns else "user_id")
         history = placed.history if "history" in placed.columns else placed.end
+        trained = (placed.split == "train").fill_null(False)
+        tested = (placed.split == "test").fill_null(False)
+        # What may be no target needs no label: among training interactions it is one of them.
+        other = ~trained & (placed.is_target | placed.split.notnull())
+        by_sequence = ibis.window(group_by=placed.sequence)
+        last_trained = ibis.ifelse(trained, placed.end, None).max().over(by_sequence)
         positions = placed.mutate(
             start=placed.end - history,
-            train_end=train_end,
-            test_start=tested_at.min().over(by_sequence),
-            target_of=ibis.ifelse(history > 0, placed.split, None),
+            train_end=(last_trained + 1).fill_null(0),
+            first_other=ibis.ifelse(other, placed.end, None).min().over(by_sequence),
+            first_tested=ibis.ifelse(tested, placed.end, None).min().over(by_sequence),
+            target_of=ibis.ifelse((history > 0) & placed.is_target, placed.split, None),
         )
-        tested = (positions.split == "valid") & (positions.end > positions.test_start)
-        early = (trained & (positions.end >= positions.train_end)) | tested
+        held_out = positions.split.isin(HELD_OUT) & positions.is_target
+        early = (positions.split == "train") & (positions.end > positions.first_other)
+        early |= (positions.split == "valid") & (positions.end > positions.first_tested)
         sums = {
-            "history_only": positions.split.isnull().sum(),
+            "history_only": (positions.split.isnull() | ~positions.is_target).sum(),
             "no_history": (held_out & (positions.end == 0)).sum(),
             "unknown": (~positions.split.isin(SPLITS)).sum(),
             "early": positions.sequence.nunique(where=early.fill_null(False)),
         }
         found = {k: int(n or 0) for k, n in scalars(positions.aggregate(**sums)).items()}
         _refuse(found.pop("unknown"), found.pop("early"))
-        return write_positions(con, positions, out) | found
+        return positions, found
 
 
 def _refuse(unknown: int, early: int) -> None:

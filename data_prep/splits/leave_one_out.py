@@ -1,9 +1,7 @@
 """Leave-one-out: of each user the last interaction is tested on, the one before validated on."""
 
-from pathlib import Path
-
 from recllm.data_prep.splits import Split
-from recllm.data_prep.splits._positions import number_groups, refuse_ready_made, write_positions
+from recllm.data_prep.splits._positions import number_groups, refuse_ready_made
 from recllm.data_prep.tables import Connection, Table, scalars
 
 
@@ -11,36 +9,66 @@ class LeaveOneOut(Split):
     """The protocol of SASRec and most papers after it (Kang and McAuley, 2018).
 
     A user with fewer than three interactions is trained on only. The history of a test row
-    includes the validation item.
+    includes the validation item. Where only some behaviours are targets, the last two interactions
+    of these are held out; what follows the last of them is in no history.
     """
 
-    def divide(self, con: Connection, log: Table, out: Path) -> dict[str, int]:
-        """See `Split.divide`; counts `users_too_short` and `users_with_tied_last_times` too."""
+    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
+        """See `Split.label`.
+
+        Counts `users_too_short` (to hold out two targets with a history),
+        `users_with_tied_last_times` (of their last two targets) and, where only some behaviours
+        are targets, `after_test` (interactions after a user's test target).
+        """
         import ibis
 
         refuse_ready_made(log)
-        placed = number_groups(log, "user_id")
-        held_out = placed.length >= 3
+        all_are_targets = "is_target" not in log.columns
+        placed = _find_last_two(number_groups(con, log, "user_id"), all_are_targets)
+        placed = placed.mutate(held_out=(placed.valid_end > 0).fill_null(False))
+        train_end = ibis.ifelse(placed.held_out, placed.valid_end, placed.length)
         positions = placed.mutate(
             start=0,
-            train_end=ibis.ifelse(held_out, placed.length - 2, placed.length),
+            train_end=train_end,
             target_of=ibis.cases(
-                (placed.end == 0, None),
-                (held_out & (placed.end == placed.length - 1), "test"),
-                (held_out & (placed.end == placed.length - 2), "valid"),
-                else_="train",
+                ((placed.end == 0) | ~placed.is_target, None),
+                (placed.end < train_end, "train"),
+                (placed.end == placed.valid_end, "valid"),
+                (placed.end == placed.test_end, "test"),
+                else_=None,
             ),
         )
-        counts = write_positions(con, positions, out)
-        late = placed.filter(placed.end >= placed.length - 2)
-        users = late.group_by("sequence").aggregate(
-            length=late.length.max(),
-            last=late.timestamp.max(where=late.end == late.length - 1),
-            before=late.timestamp.max(where=late.end == late.length - 2),
+        return positions, _counts(placed, all_are_targets)
+
+
+def _find_last_two(placed: Table, all_are_targets: bool) -> Table:
+    """Each interaction with the places of its user's last two targets: `valid_end`, `test_end`."""
+    import ibis
+
+    if all_are_targets:
+        return placed.mutate(valid_end=placed.length - 2, test_end=placed.length - 1)
+    user = ibis.window(group_by=placed.sequence)
+    last = ibis.ifelse(placed.is_target, placed.end, None).max()
+    placed = placed.mutate(test_end=last.over(user))
+    earlier = placed.is_target & (placed.end < placed.test_end)
+    user = ibis.window(group_by=placed.sequence)
+    return placed.mutate(valid_end=ibis.ifelse(earlier, placed.end, None).max().over(user))
+
+
+def _counts(placed: Table, all_are_targets: bool) -> dict[str, int]:
+    late = placed.filter(placed.end >= placed.length - 2) if all_are_targets else placed
+    users = late.group_by("sequence").aggregate(
+        held_out=late.held_out.any(),
+        last=late.timestamp.max(where=late.end == late.test_end),
+        before=late.timestamp.max(where=late.end == late.valid_end),
+    )
+    found = scalars(
+        users.aggregate(
+            users_too_short=(~users.held_out).sum(),
+            users_with_tied_last_times=(users.last == users.before).sum(),
         )
-        sums = {
-            "users_too_short": (users.length < 3).sum(),
-            "users_with_tied_last_times": (users.last == users.before).sum(),
-        }
-        found = scalars(users.aggregate(**sums))
-        return counts | {name: int(number or 0) for name, number in found.items()}
+    )
+    if not all_are_targets:
+        after = placed.held_out & (placed.end > placed.test_end)
+        found |= scalars(placed.aggregate(after_test=after.sum()))
+    return {name: int(count or 0) for name, count in found.items()}

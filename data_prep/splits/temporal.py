@@ -1,22 +1,18 @@
 """One cut in time for everybody: trained before it, validated on and tested after it."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from recllm.catalog.split_names import HELD_OUT
-from recllm.data_prep.splits import Split
-from recllm.data_prep.splits._positions import number_groups, refuse_ready_made, write_positions
+from recllm.config.times import Moment, in_words, to_seconds
+from recllm.data_prep.splits._positions import label_parts, number_groups, refuse_ready_made
+from recllm.data_prep.splits._shares import SHARES, SharedOut
 from recllm.data_prep.tables import Connection, Table, number, scalars
 from recllm.errors import UserError
 
-SHARES = ("valid_share", "test_share")
 
-
-class Temporal(Split):
+class Temporal(SharedOut):
     """The global temporal split: what a recommender meets that is trained once, then used.
 
     Everything before `valid_from` is trained on, targets from there to before `test_from` are
@@ -26,23 +22,12 @@ class Temporal(Split):
     did before the target, also after the cut. Users and items can be new after it.
     """
 
-    global_cut: ClassVar[bool] = True
+    global_cut: ClassVar[Literal["time", "row"] | None] = "time"
 
-    valid_share: float = Field(default=0.1, gt=0, lt=1, description="of the interactions")
-    test_share: float = Field(default=0.1, gt=0, lt=1, description="of the interactions, the last")
-    valid_from: int | str | None = Field(
+    valid_from: Moment | None = Field(
         default=None, description="in place of shares: an ISO date (UTC), or seconds since 1970"
     )
-    test_from: int | str | None = None
-
-    @field_validator("valid_from", "test_from", mode="before")
-    @classmethod
-    def _is_a_time(cls, value: Any) -> Any:
-        """YAML reads an unquoted date as one."""
-        value = value.isoformat() if isinstance(value, date) else value
-        if isinstance(value, str):
-            to_seconds(value)
-        return value
+    test_from: Moment | None = None
 
     @model_validator(mode="after")
     def _cuts_are_possible(self) -> "Temporal":
@@ -57,15 +42,10 @@ class Temporal(Split):
                 )
             if any(getattr(self, n) != type(self).model_fields[n].default for n in SHARES):
                 raise ValueError("give 'valid_from' and 'test_from', or shares, not both")
-        if self.valid_share + self.test_share >= 1:
-            raise ValueError(
-                f"'valid_share' and 'test_share' must leave something to train on, found "
-                f"{self.valid_share:g} and {self.test_share:g}"
-            )
         return self
 
-    def divide(self, con: Connection, log: Table, out: Path) -> dict[str, int]:
-        """See `Split.divide`.
+    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
+        """See `Split.label`.
 
         Counts the cuts `valid_from` and `test_from` (in the log's time) too, and the interactions
         that would be targets, but are the first of their user: `valid_without_history`,
@@ -78,7 +58,7 @@ class Temporal(Split):
 
         refuse_ready_made(log)
         valid_from, test_from = self._cuts(con, log)
-        placed = number_groups(log, "user_id")
+        placed = number_groups(con, log, "user_id")
         placed = placed.mutate(
             part=ibis.cases(
                 (placed.timestamp < valid_from, "train"),
@@ -86,19 +66,8 @@ class Temporal(Split):
                 else_="test",
             ),
         )
-        trained = (placed.part == "train").sum()
-        positions = placed.mutate(
-            start=0,
-            train_end=trained.over(group_by=placed.sequence),
-            target_of=ibis.ifelse(placed.end > 0, placed.part, None),
-        )
-        first = placed.end == 0
-        sums = {
-            f"{name}_without_history": (first & (placed.part == name)).sum() for name in HELD_OUT
-        }
-        found = {n: int(v or 0) for n, v in scalars(placed.aggregate(**sums)).items()}
-        counts = write_positions(con, positions, out)
-        return counts | found | {"valid_from": valid_from, "test_from": test_from}
+        positions, counts = label_parts(placed)
+        return positions, counts | {"valid_from": valid_from, "test_from": test_from}
 
     def _cuts(self, con: Connection, log: Table) -> tuple[int, int]:
         whole = scalars(
@@ -114,27 +83,10 @@ class Temporal(Split):
             if not whole["first"] < cut <= whole["last"]:
                 raise UserError(
                     f"data.{name} is {getattr(self, name)}, but the log goes from "
-                    f"{_in_words(whole['first'])} to {_in_words(whole['last'])}; choose a time "
+                    f"{in_words(whole['first'])} to {in_words(whole['last'])}; choose a time "
                     "between"
                 )
         return cuts
-
-
-def to_seconds(time: int | str) -> int:
-    """Seconds since 1970 of an ISO date or time, in UTC where it has no zone.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if isinstance(time, int):
-        return time
-    try:
-        found = datetime.fromisoformat(time)
-    except ValueError:
-        raise ValueError(
-            f"expected an ISO date such as 2016-01-31, or seconds since 1970, found {time!r}"
-        ) from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
 
 
 def _at_least(count: int, share: float) -> int:
@@ -150,10 +102,3 @@ def _times_of_last(con: Connection, log: Table, count: int, later: Sequence[int]
         for n, least in enumerate(later)
     }
     return list(scalars(times.aggregate(**sums)).values())
-
-
-def _in_words(seconds: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d} ({seconds})"
-    except (ValueError, OverflowError, OSError):  # not in seconds
-        return str(seconds)

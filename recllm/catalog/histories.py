@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -169,6 +169,28 @@ def read_times(folder: Path, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     table = pq.read_table(folder / "interactions.parquet", columns=["row", "timestamp"])
     place = np.searchsorted(table["row"].to_numpy(), rows)  # that table is in the order of row
     return table["timestamp"].to_numpy()[place]
+
+
+def read_moments(
+    folder: Path, rows: NDArray[np.int64], cut: Literal["time", "row"] | None
+) -> NDArray[np.int64] | None:
+    """What tells which of some log rows happened before a cut that parts all users' interactions.
+
+    Args:
+        folder: that of the filter stage.
+        cut: `time`: rows of one time lie on one side of it; `row`: they are told apart by row.
+
+    Returns:
+        (rows,) their times, or their places in the order of time, then row; None without a cut.
+    """
+    if cut is None:
+        return None
+    times = read_times(folder, rows)
+    if cut == "time":
+        return times
+    places = np.empty(len(rows), dtype=np.int64)
+    places[np.lexsort((rows, times))] = np.arange(len(rows))
+    return places
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:

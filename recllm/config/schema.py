@@ -5,80 +5,19 @@ its own keys; validated, the field holds the plugin itself. `recllm.config.valid
 """
 
 import math
-import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from recllm.config import plugins
-from recllm.config.registry import Registry, unknown_name
-
-#: user/name, or one of the Hub's old names without a user.
-HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
+from recllm.config.model_section import ModelSection
+from recllm.config.registry import unknown_name
+from recllm.config.section import Section
+from recllm.config.spark_section import SparkSection
+from recllm.config.times import Moment, to_seconds
 
 Scoring = Literal["vocab", "level", "trie"]
-
-
-class Section(BaseModel):
-    """A part of a recipe. Unknown keys are errors; defaults are checked like anything else."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    #: The fields that choose a plugin: the registry and the name taken where none is given.
-    choices: ClassVar[dict[str, tuple[Registry[Any], str]]] = {}
-
-
-#: The forms of a Spark master's URL.
-SPARK_MASTER = re.compile(
-    r"^(local(\[(\d+|\*)(,\d+)?\])?|local-cluster\[\d+,\d+,\d+\]|yarn|(spark|k8s)://.+)$"
-)
-#: Options of Spark that recllm sets, as the tables rest on them.
-OWNED_SPARK_OPTIONS = {
-    "spark.master": "set data.spark.master",
-    "spark.sql.session.timeZone": "times are read as UTC",
-    "spark.sql.ansi.enabled": "a number that overflows is always an error",
-    "spark.sql.json.enableExactStringParsing": "numbers in JSON are read as they stand",
-    "spark.sql.legacy.parquet.nanosAsLong": "nanoseconds in Parquet are always read",
-}
-
-
-class SparkSection(Section):
-    """The Spark that prepares the data, where `data.engine` is `spark`."""
-
-    master: str = Field(
-        default="local[*]", description="local[*], local[4], spark://host:7077, yarn, k8s://…"
-    )
-    options: dict[str, str | int | float | bool] = Field(
-        default={},
-        description="Spark's own, such as spark.executor.memory; a cluster needs a "
-        "spark.sql.warehouse.dir that all its machines see",
-    )
-
-    @field_validator("master")
-    @classmethod
-    def _is_a_master(cls, master: str) -> str:
-        if not SPARK_MASTER.match(master):
-            raise ValueError(
-                f"expected a Spark master such as local[*], local[4], spark://host:7077, yarn "
-                f"or k8s://…, found {master!r}"
-            )
-        return master
-
-    @field_validator("options")
-    @classmethod
-    def _are_options_of_spark(cls, options: dict[str, Any]) -> dict[str, Any]:
-        for name, value in options.items():
-            if not name.startswith("spark."):
-                raise ValueError(f"expected names that begin with 'spark.', found {name!r}")
-            if name in OWNED_SPARK_OPTIONS:
-                raise ValueError(f"{name!r} cannot be set here: {OWNED_SPARK_OPTIONS[name]}")
-            if name == "spark.sql.warehouse.dir" and not Path(str(value)).is_absolute():
-                raise ValueError(
-                    f"{name!r}: expected an absolute path of a folder that is mounted here and "
-                    f"on all workers, found {value!r}"
-                )
-        return options
 
 
 class DataSection(Section):
@@ -92,13 +31,41 @@ class DataSection(Section):
     source: Any
     split: Any
     k_core: int = Field(default=5, ge=0, description="0 keeps every user and item")
+    user_k: int | None = Field(default=None, ge=0, description="k_core of the users alone")
+    item_k: int | None = Field(default=None, ge=0, description="k_core of the items alone")
     min_rating: float | None = Field(
         default=None, allow_inf_nan=False, description="rows rated lower are left out"
     )
+    since: Moment | None = Field(default=None, description="a date; what came before is left out")
+    until: Moment | None = Field(default=None, description="a date; it and later are left out")
+    min_title_length: int = Field(default=0, ge=0, description="characters; 0 keeps every item")
+    repeats: Literal["keep", "drop-consecutive", "drop-all"] = "keep"
+    history_behaviors: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="others are left out; default: all stay"
+    )
+    target_behaviors: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="of those in histories; default: all of them"
+    )
+    drop_cold: bool = Field(
+        default=False, description="leaves out valid and test targets without training interaction"
+    )
+
     engine: Literal["duckdb", "spark"] = Field(
         default="duckdb", description="what runs ingest, filter and split; the tables are the same"
     )
     spark: SparkSection | None = Field(default=None, description="only with engine: spark")
+
+    @property
+    def core(self) -> tuple[int, int]:
+        """The least number of interactions of a user, and of an item: `k_core` where not given."""
+        user_k = self.k_core if self.user_k is None else self.user_k
+        return user_k, self.k_core if self.item_k is None else self.item_k
+
+    @property
+    def has_history_only(self) -> bool:
+        """Whether there may be behaviours in histories that are no targets."""
+        target = self.target_behaviors
+        return target is not None and set(target) != set(self.history_behaviors or ())
 
     @model_validator(mode="after")
     def _spark_is_used(self) -> "DataSection":
@@ -106,6 +73,25 @@ class DataSection(Section):
             raise ValueError(
                 f"spark is set, but engine is {self.engine!r}; set engine: spark, or spark: null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> "DataSection":
+        since, until = self.since, self.until
+        if since is not None and until is not None and to_seconds(since) >= to_seconds(until):
+            raise ValueError(f"since ({since}) must be before until ({until})")
+        return self
+
+    @model_validator(mode="after")
+    def _targets_are_in_histories(self) -> "DataSection":
+        if self.history_behaviors is not None and self.target_behaviors is not None:
+            others = sorted(set(self.target_behaviors) - set(self.history_behaviors))
+            if others:
+                raise ValueError(
+                    "target_behaviors must be among history_behaviors "
+                    f"({', '.join(self.history_behaviors)}), found {', '.join(others)}: a history "
+                    "holds everything that its user did before; name them in both"
+                )
         return self
 
 
@@ -144,56 +130,6 @@ class PromptSection(Section):
     max_history: int = Field(default=20, ge=1, description="only the last items are shown")
 
 
-class FromScratchSection(Section):
-    """A small backbone with random weights and a tokenizer trained on the item text."""
-
-    architecture: Literal["qwen2", "qwen3", "llama"] = "qwen3"
-    hidden: int = Field(default=128, ge=8)
-    layers: int = Field(default=4, ge=1)
-    heads: int = Field(default=4, ge=1)
-    intermediate: int | None = Field(default=None, ge=8, description="default: 4 × hidden")
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    vocabulary: int = Field(default=1024, ge=300, description="byte-level BPE, before the SIDs")
-    tie_embeddings: bool = True
-
-    @model_validator(mode="after")
-    def _heads_divide_hidden(self) -> "FromScratchSection":
-        if self.hidden % (2 * self.heads):
-            raise ValueError(
-                f"hidden ({self.hidden}) must be a multiple of 2 × heads ({2 * self.heads})"
-            )
-        return self
-
-
-class ModelSection(Section):
-    """The backbone: a Hugging Face causal LM by id or folder, or a small one from scratch."""
-
-    name: str | None = Field(default=None, description="a Hub id or a local folder")
-    from_scratch: FromScratchSection | None = None
-    tuning: Literal["full"] = "full"
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 on a GPU that has it, else float32"
-    )
-    trust_remote_code: bool = False
-
-    @field_validator("name")
-    @classmethod
-    def _name_can_be_found(cls, name: str | None) -> str | None:
-        if name is None:
-            return None
-        if not Path(name).is_dir() and not HUB_ID.match(name):
-            raise ValueError(f"expected a Hub id or a folder that exists, found {name!r}")
-        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-            raise ValueError(f"expected a folder with a model, found no config.json in {name!r}")
-        return name
-
-    @model_validator(mode="after")
-    def _one_backbone(self) -> "ModelSection":
-        if (self.name is None) == (self.from_scratch is None):
-            raise ValueError("give exactly one of 'name' and 'from_scratch'")
-        return self
-
-
 class SftSection(Section):
     """Supervised fine-tuning. `trainer` goes to TRL's SFTConfig as it is."""
 
@@ -210,7 +146,7 @@ class SftSection(Section):
     )
     validation_users: int = Field(default=1000, ge=1, description="sampled once, by the seed")
     patience: int = Field(default=3, ge=1, description="evaluations without a better ndcg@10")
-    trainer: dict[str, Any] = {}
+    trainer: dict[str, Any] = Field(default={})
 
     @model_validator(mode="after")
     def _tasks_are_known(self) -> "SftSection":
@@ -269,6 +205,16 @@ class Recipe(Section):
     prompts: PromptSection = PromptSection()
     sft: SftSection
     eval: EvalSection
+
+    @model_validator(mode="after")
+    def _all_can_be_targets(self) -> "Recipe":
+        if self.sft.targets == "all" and self.data.has_history_only:
+            raise ValueError(
+                "sft.targets: all trains every interaction of a sequence, but under "
+                "data.target_behaviors some are history only; set sft.targets: last, or name the "
+                "same behaviors in data.history_behaviors"
+            )
+        return self
 
     @model_validator(mode="after")
     def _scores_are_trained(self) -> "Recipe":

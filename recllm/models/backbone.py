@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from recllm.config.schema import FromScratchSection, ModelSection
+from recllm.config.model_section import FromScratchSection, ModelSection
 from recllm.errors import UserError
 from recllm.models.dropout import add_dropout
 from recllm.models.tokenizers import cannot_load, load_tokenizer

@@ -56,9 +56,9 @@ def find_leaks(
     Args:
         splits: train, valid and test by name, in this order.
         times: (interactions,) the time of each of the sequences' interactions, where one cut
-            parts those of all users. Then it is a leak too where a target of valid is no later
-            than the last training interaction of anybody, or one of test than that or than the
-            last target of valid.
+            parts those of all users; or its place in their order, see `read_moments`. Then it is
+            a leak too where a target of valid is no later than the last training interaction of
+            anybody, or one of test than that or than the last target of valid.
     """
     leaks = [leak for name, rows in splits.items() for leak in _row_leaks(name, sequences, rows)]
     names = list(splits)

@@ -19,7 +19,7 @@ from recllm.data_prep.ingest import Ingest
 from recllm.data_prep.sources import Source
 from recllm.data_prep.split import SplitStage
 from recllm.data_prep.splits import Split
-from recllm.data_prep.tables import read, session
+from recllm.data_prep.tables import Connection, read, session
 
 STAGES = (Ingest, Filter, SplitStage)
 #: For the naive versions on Spark, where one example takes seconds.
@@ -64,10 +64,17 @@ def run_split(split: Split, folder: Path, data: DataSection | None = None) -> di
 
 
 @pytest.fixture(scope="session")
+def con() -> Iterator[Connection]:
+    """The session that splits and filters are tried in."""
+    with session() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
 def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Prepared]:
     """Runs ingest, filter and split (or fewer: `until`) under the given data section."""
 
-    def run(until: str = "split", **data: Any) -> Prepared:
+    def run(until: str = "split", /, **data: Any) -> Prepared:
         recipe = make_recipe(**data)
         cache = Cache(tmp_path_factory.mktemp("stages"))
         artifacts: dict[str, Artifact] = {}

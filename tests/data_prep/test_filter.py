@@ -1,14 +1,14 @@
 """The stage `filter` against plain Python."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ibis
+import naive_data
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from naive_data import Log, load, logs
 
 from recllm.config.schema import DataSection
 from recllm.data_prep.core import k_core
@@ -21,41 +21,32 @@ Write = Callable[[str, str], Path]
 Prepare = Callable[..., Any]
 
 
-def naive_core(pairs: list[tuple[int, int]], k: int) -> list[tuple[int, int]]:
-    while True:
-        users, items = Counter(u for u, _ in pairs), Counter(i for _, i in pairs)
-        kept = [(u, i) for u, i in pairs if users[u] >= k and items[i] >= k]
-        if kept == pairs:
-            return kept
-        pairs = kept
+CORES = (logs(item_id=st.sampled_from("abcdefgh")), st.integers(0, 5), st.integers(0, 5))
 
 
-PAIRS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=60)
+def assert_core(con: Any, folder: Path, log: Log, user_k: int, item_k: int) -> None:
+    table = load(con, log, folder / "log.parquet")
+    pairs = materialise(con, table.select("row", user="user_id", item="item_id"))
+    found = k_core(con, pairs, user_k, item_k).order_by("row").to_pyarrow()["row"].to_pylist()
+    assert found == [row["row"] for row in naive_data.core(log, user_k, item_k)]
 
 
-def assert_core(con: Any, pairs: list[tuple[int, int]], k: int) -> None:
-    rows = [{"user": user, "item": item} for user, item in pairs]
-    core = k_core(con, materialise(con, ibis.memtable(rows)), k, k).to_pyarrow().to_pylist()
-    assert sorted((r["user"], r["item"]) for r in core) == sorted(naive_core(pairs, k))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(*CORES)
+def test_the_core_is_that_of_plain_python(
+    con: Any, tmp_path: Path, log: Log, user_k: int, item_k: int
+) -> None:
+    assert_core(con, tmp_path, log, user_k, item_k)
 
 
-@pytest.fixture(scope="module")
-def con() -> Iterator[Any]:
-    with session() as opened:
-        yield opened
-
-
-@settings(max_examples=40)
-@given(PAIRS, st.integers(1, 5))
-def test_the_core_is_that_of_plain_python(con: Any, pairs: list[tuple[int, int]], k: int) -> None:
-    assert_core(con, pairs, k)
-
-
+@pytest.mark.slow
 @FEW
-@given(PAIRS, st.integers(2, 5))
-def test_the_core_on_spark(spark: DataSection, pairs: list[tuple[int, int]], k: int) -> None:
+@given(*CORES)
+def test_the_core_on_spark(
+    spark: DataSection, tmp_path: Path, log: Log, user_k: int, item_k: int
+) -> None:
     with session(spark) as con:
-        assert_core(con, pairs, k)
+        assert_core(con, tmp_path, log, user_k, item_k)
 
 
 def chain_log(length: int) -> str:
@@ -79,6 +70,21 @@ def test_a_core_that_takes_many_rounds(write_file: Write, prepare: Prepare) -> N
         "users": 3,
         "items": 3,
     }
+
+
+def test_users_and_items_have_a_k_of_their_own(write_file: Write, prepare: Prepare) -> None:
+    log = "user,item\na,x\na,y\na,z\nb,x\nb,y\nc,x\n"
+    path = write_file("log.csv", log)
+
+    def left(**data: Any) -> list[int]:
+        done = prepare("filter", source="files", path=path, **data)
+        return [r["row"] for r in done.rows("filter", "interactions")]
+
+    assert left(k_core=0, user_k=2) == [0, 1, 2, 3, 4]
+    assert left(k_core=0, item_k=2) == [0, 1, 3, 4, 5]
+    assert left(user_k=0, item_k=3) == [0, 3, 5]
+    assert left(k_core=2) == left(user_k=2, item_k=2) == [0, 1, 3, 4]
+    assert left(k_core=2, user_k=1) == [0, 1, 3, 4, 5]
 
 
 def test_items_are_numbered_in_the_order_of_their_ids(write_file: Write, prepare: Prepare) -> None:
@@ -117,6 +123,8 @@ def test_what_leaves_nothing_is_named(write_file: Write, prepare: Prepare) -> No
     path = write_file("log.csv", RATED)
     with pytest.raises(UserError, match=r"k-core 3 removes all of the 4 interactions \(2 users, 2"):
         prepare("filter", source="files", path=path, k_core=3)
+    with pytest.raises(UserError, match=r"user_k 2 and item_k 3 remove all of the 4 interactions"):
+        prepare("filter", source="files", path=path, k_core=3, user_k=2)
     with pytest.raises(UserError, match="no interaction is rated 6 or better"):
         prepare("filter", source="files", path=path, k_core=0, min_rating=6)
     with pytest.raises(UserError, match="the log has no ratings"):
@@ -134,6 +142,7 @@ def test_the_core_of_movielens_is_that_of_plain_python(movielens: Any) -> None:
     log = movielens.folders["filter"] / "interactions.parquet"
     with session() as con:
         table = read(con, log).select("row", "item", user="user_id")
-        core = k_core(con, materialise(con, table), 10, 10).to_pyarrow()["row"].to_pylist()
-    pairs = [(r["user_id"], r["item"]) for r in movielens.rows("filter", "interactions")]
-    assert len(core) == len(naive_core(pairs, 10)) < 90_000
+        core = k_core(con, materialise(con, table), 30, 10).to_pyarrow()["row"].to_pylist()
+    rows = [r | {"item_id": r["item"]} for r in movielens.rows("filter", "interactions")]
+    assert sorted(core) == [r["row"] for r in naive_data.core(rows, 30, 10)]
+    assert 50_000 < len(core) < 90_000

@@ -1,18 +1,17 @@
 """The splits against plain Python, and on the real logs."""
 
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import naive_data
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from naive_data import SPLITS, divide
 
-from recllm.catalog.histories import Sequences, SplitRows, read_times
+from recllm.catalog.histories import Sequences, SplitRows, read_moments
 from recllm.config.plugins import SPLITS as REGISTERED
 from recllm.config.schema import DataSection
 from recllm.data_prep.splits.given import Given
@@ -20,104 +19,21 @@ from recllm.data_prep.splits.leave_one_out import LeaveOneOut
 from recllm.errors import UserError
 from recllm.prompts.leaks import check_leaks
 
-from .conftest import FEW, run_split
-
 Write = Callable[[str, str], Path]
 Prepare = Callable[..., Any]
-SPLITS = ("train", "valid", "test")
-Rows = dict[str, list[dict[str, Any]]]
 
 
-def divide(
-    split: Any, log: list[dict[str, Any]], folder: Path, data: DataSection | None = None
-) -> tuple[Rows, dict[str, int]]:
-    """Run a split over a filtered log."""
-    schema = {
-        "row": pa.int64(),
-        "user_id": pa.string(),
-        "item": pa.int32(),
-        "timestamp": pa.int64(),
-    }
-    extra = {"split": pa.string(), "sequence": pa.int64(), "history": pa.int64()}
-    fields = [(n, t) for n, t in (schema | extra).items() if n in log[0]]
-    pq.write_table(pa.Table.from_pylist(log, pa.schema(fields)), folder / "interactions.parquet")
-    counts = run_split(split, folder, data)
-    tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("sequences", *SPLITS)}
-    return {name: table.to_pylist() for name, table in tables.items()}, counts
-
-
-def naive_leave_one_out(log: list[dict[str, Any]]) -> Rows:
-    users: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in sorted(log, key=lambda r: (r["user_id"], r["timestamp"], r["row"])):
-        users[row["user_id"]].append(row)
-    rows: Rows = {name: [] for name in ("sequences", *SPLITS)}
-    for sequence, (user, own) in enumerate(users.items()):
-        train_end = len(own) - 2 if len(own) >= 3 else len(own)
-        rows["sequences"].append(
-            {
-                "sequence": sequence,
-                "user_id": user,
-                "items": [r["item"] for r in own],
-                "rows": [r["row"] for r in own],
-                "train_end": train_end,
-            }
-        )
-        for end in range(1, len(own)):
-            name = "train" if end < train_end else ("valid", "test")[end - train_end]
-            target = {"row": own[end]["row"], "user_id": user, "sequence": sequence}
-            rows[name].append(target | {"start": 0, "end": end, "target": own[end]["item"]})
-    return rows
-
-
-ENTRIES = st.lists(
-    st.tuples(st.sampled_from(["a", "B", "é", "10", "9"]), st.integers(0, 6), st.integers(0, 4)),
-    min_size=1,
-    max_size=30,
-)
-
-
-def assert_leave_one_out(
-    folder: Path, entries: list[tuple[str, int, int]], data: DataSection | None = None
-) -> None:
-    log = [
-        {"row": 3 * row, "user_id": user, "item": item, "timestamp": time}
-        for row, (user, item, time) in enumerate(entries)
-    ]
-    found, counts = divide(LeaveOneOut(), log, folder, data)
-    expected = naive_leave_one_out(log)
-    assert found == expected
-    lengths = [len(s["items"]) for s in expected["sequences"]]
-    assert counts["users_too_short"] == sum(length < 3 for length in lengths)
-    assert {n: counts[n] for n in SPLITS} == {n: len(expected[n]) for n in SPLITS}
-
-
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ENTRIES)
-def test_leave_one_out_is_that_of_plain_python(
-    tmp_path: Path, entries: list[tuple[str, int, int]]
-) -> None:
-    assert_leave_one_out(tmp_path, entries)
-
-
-@FEW
-@given(ENTRIES)
-def test_leave_one_out_on_spark(
-    spark: DataSection, tmp_path: Path, entries: list[tuple[str, int, int]]
-) -> None:
-    assert_leave_one_out(tmp_path, entries, spark)
-
-
-def test_ties_are_settled_by_row_and_counted(tmp_path: Path) -> None:
+def test_ties_are_settled_by_row_and_counted(con: Any, tmp_path: Path) -> None:
     order = [(0, 5), (1, 3), (2, 9), (3, 9)]
     log = [{"row": r, "user_id": "a", "item": r, "timestamp": t} for r, t in order]
-    found, counts = divide(LeaveOneOut(), log, tmp_path)
+    found, counts = divide(con, LeaveOneOut(), log, tmp_path)
     assert found["sequences"][0]["items"] == [1, 0, 2, 3]
     assert counts["users_with_tied_last_times"] == 1
 
 
-def test_types(tmp_path: Path) -> None:
+def test_types(con: Any, tmp_path: Path) -> None:
     log = [{"row": r, "user_id": "a", "item": r, "timestamp": r} for r in range(4)]
-    divide(LeaveOneOut(), log, tmp_path)
+    divide(con, LeaveOneOut(), log, tmp_path)
     sequences = pq.read_schema(tmp_path / "sequences.parquet")
     lists = {"items": pa.list_(pa.int32()), "rows": pa.list_(pa.int64())}
     for name, kind in lists.items():
@@ -126,7 +42,8 @@ def test_types(tmp_path: Path) -> None:
     for name in SPLITS:
         fields = {f.name: f.type for f in pq.read_schema(tmp_path / f"{name}.parquet")}
         whole = dict.fromkeys(("row", "sequence", "start", "end"), pa.int64())
-        assert fields == whole | {"user_id": pa.string(), "target": pa.int32()}
+        cold = {} if name == "train" else dict.fromkeys(("cold_item", "cold_user"), pa.bool_())
+        assert fields == whole | {"user_id": pa.string(), "target": pa.int32()} | cold
 
 
 def test_a_log_too_short_to_test_on(write_file: Write, prepare: Prepare) -> None:
@@ -276,16 +193,20 @@ def test_every_split_keeps_its_promises(name: str, write_file: Write, prepare: P
         assert {r["user_id"] for r in own} == {sequence["user_id"]}
     sequences = Sequences.read(done.folders["split"])
     rows = {n: SplitRows.read(done.folders["split"], n, sequences) for n in SPLITS}
-    times = read_times(done.folders["filter"], sequences.rows)
-    check_leaks(sequences, rows, times if REGISTERED.load(name).global_cut else None)
+    cut = REGISTERED.load(name).global_cut
+    check_leaks(sequences, rows, read_moments(done.folders["filter"], sequences.rows, cut))
     counts = done.counts["split"]
     trained = {i for s in listed for i in s["items"][: s["train_end"]]}
+    users = {s["user_id"] for s in listed if s["train_end"]}
     for split in SPLITS:
         table = done.rows("split", split)
         assert counts[split] == len(table) > 0
         assert table == sorted(table, key=lambda r: (r["sequence"], r["end"]))
-        cold = sum(r["target"] not in trained for r in table)
-        assert cold == (0 if split == "train" else counts[f"cold_targets_{split}"])
+        cold = [r["target"] not in trained for r in table]
+        assert sum(cold) == (0 if split == "train" else counts[f"cold_targets_{split}"])
+        if split != "train":
+            assert [r["cold_item"] for r in table] == cold
+            assert [r["cold_user"] for r in table] == [r["user_id"] not in users for r in table]
     assert counts["cold_items"] == len({r["item"] for r in log.values()} - trained)
 
 
@@ -302,12 +223,12 @@ def test_a_split_of_the_user_s_on_spark(
         assert found.rows("split", name) == expected.rows("split", name)
 
 
-def test_given_needs_no_sequence_column(tmp_path: Path) -> None:
+def test_given_needs_no_sequence_column(con: Any, tmp_path: Path) -> None:
     log = [
         {"row": r, "user_id": "a", "item": r, "timestamp": r, "split": s}
         for r, s in enumerate(("train", "train", "valid", "test"))
     ]
-    found, counts = divide(Given(), log, tmp_path)
+    found, counts = divide(con, Given(), log, tmp_path)
     assert [len(found[n]) for n in SPLITS] == [1, 1, 1]
     assert counts["sequences"] == 1
 
@@ -324,7 +245,7 @@ def test_movielens(movielens: Any) -> None:
     assert movielens.counts["split"]["test"] == 671
     assert movielens.counts["split"]["users_with_tied_last_times"] == 127
     log = movielens.rows("filter", "interactions")
-    assert movielens.rows("split", "test") == naive_leave_one_out(log)["test"]
+    assert movielens.rows("split", "test") == naive_data.leave_one_out(log)[0]["test"]
 
 
 @pytest.mark.slow
