@@ -144,7 +144,8 @@ class Hub(Source):
             raise UserError(
                 f"{self._label()}: the dataset cannot be loaded: {reason}; {advice}"
             ) from None
-        return dict(opened) if isinstance(opened, datasets.DatasetDict) else {"train": opened}
+        several = isinstance(opened, datasets.DatasetDict)
+        return {str(name): opened[name] for name in opened} if several else {"train": opened}
 
     def _log_parts(self, found: Mapping[str, "Dataset"]) -> dict[str, "Dataset"]:
         own = [name for name in found if self.items_subset or name != self.items_part]
@@ -175,7 +176,9 @@ class Hub(Source):
     def _item_columns(self, parts: Mapping[str, "Dataset"]) -> dict[str, list[str]]:
         asked = self.columns.model_dump()
         ids = [name for name in ("item_id", asked["item"], "item") if name]
-        wanted = {role: (asked.get(role), (role,)) for role in ("title", *TEXT_COLUMNS)}
+        wanted: dict[str, tuple[str | None, tuple[str, ...]]] = {
+            role: (asked.get(role), (role,)) for role in ("title", *TEXT_COLUMNS)
+        }
         wanted["item_id"] = (asked["item_id"], tuple(ids))
         return {name: self._chosen(part, wanted, ("item_id",)) for name, part in parts.items()}
 

@@ -171,7 +171,7 @@ def _count_disagreeing(read: list[Table], items: Table) -> dict[str, int]:
     """How many rows say another title or SID of their target than the items' files do."""
     import ibis
 
-    rows = ibis.union(*(table.select("target", "title", "sid") for table in read))
+    rows: Table = ibis.union(*(table.select("target", "title", "sid") for table in read))
     known = items.select("item_id", said=items.title, given=items.sid)
     both = rows.join(known, rows.target == known.item_id)
     sums = {

@@ -107,7 +107,7 @@ def _rows(con: Connection, path: Path) -> Table:
         line=table.row,
         liked=_titles(liked),
         disliked=_titles(disliked),
-        target=_titles(target),
+        target=ibis.array([target]),
         rating=ibis.ifelse(yes, 1.0, 0.0),
     )
 
@@ -144,7 +144,7 @@ def _places(rows: Table, split: str) -> Table:
                 is_target=part.mark,
             )
         )
-    placed = ibis.union(*parts)
+    placed: Table = ibis.union(*parts)
     return placed.mutate(
         first=placed.line,
         user_id=f"{split} row " + (placed.line + 1).cast("string"),

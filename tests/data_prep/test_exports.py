@@ -6,6 +6,7 @@ import gzip
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from builders import make_rows, make_sequences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recllm.catalog.histories import Sequences, SplitRows
+from recllm.catalog.histories import Sequences, SplitName, SplitRows
 from recllm.catalog.items import Items
 from recllm.config.plugins import EXPORTS
 from recllm.data_prep.exports import Export
@@ -77,14 +78,14 @@ def small(item_ids: list[str], titles: list[str], user_ids: list[str]) -> Prepar
     sequences = Sequences(
         user_ids, sequences.items, sequences.rows, sequences.offsets, sequences.train_ends
     )
-    rows = {
+    rows: dict[SplitName, SplitRows] = {
         "train": make_rows(sequences, [(0, 0, 1), (1, 0, 1), (1, 0, 2)]),
         "valid": make_rows(sequences, [(0, 0, 2), (1, 0, 3)]),
         "test": make_rows(sequences, [(0, 0, 3), (1, 0, 4)]),
     }
     table = pa.table({"item_id": item_ids, "title": titles})
     sids = [[f"<a_{i % 2}>", f"<b_{i}>"] for i in range(len(item_ids))]
-    return Prepared(Items(table), sids, sequences, rows, 100)  # type: ignore[arg-type]
+    return Prepared(Items(table), sids, sequences, rows, 100)
 
 
 IDS = ["x", "y y", "B,1", 'q"', "l\nm"]
@@ -262,7 +263,9 @@ def test_industrial_comes_out_as_minionerec_wrote_it(
     pq.write_table(log, tmp_path / "interactions.parquet")
     run_split(Given(), tmp_path)
     sequences = Sequences.read(tmp_path)
-    rows = {name: SplitRows.read(tmp_path, name, sequences) for name in SPLITS}
+    rows: dict[SplitName, SplitRows] = {
+        name: SplitRows.read(tmp_path, name, sequences) for name in SPLITS
+    }
     sids = given_sids(whole)
     assert sids is not None
     write("minionerec", Prepared(whole, sids, sequences, rows, 10), tmp_path / "out")
@@ -281,7 +284,7 @@ def test_industrial_comes_out_as_minionerec_wrote_it(
     for number, item in given_texts.items():
         assert texts[number]["title"] == item["title"]
         said = item["description"]
-        if said.startswith("["):
+        with suppress(SyntaxError, ValueError):  # some are no lists of Python's any more
             said = " ".join(part.strip() for part in ast.literal_eval(said))
         assert texts[number]["description"] == said.strip()
 

@@ -25,6 +25,12 @@ LOG: Rows = [
 ITEMS: Rows = [{"item_id": "x", "title": "An X", "categories": ["A", "B"]}]
 
 
+def saved(parts: dict[str, Dataset]) -> DatasetDict:
+    together = DatasetDict()
+    together.update(parts)
+    return together
+
+
 def ingest(out: Path, **options: Any) -> tuple[Rows, Rows, dict[str, int]]:
     folder = out / "ingested"
     folder.mkdir(exist_ok=True)
@@ -52,7 +58,7 @@ def test_parts_of_a_saved_dataset_and_items_among_them(
     monkeypatch.setattr(hub, "BATCH_ROWS", 1)
     path = tmp_path / "saved"
     parts = {name: Dataset.from_list(LOG) for name in ("train", "validation", "test")}
-    DatasetDict(parts | {"things": Dataset.from_list(ITEMS)}).save_to_disk(path)
+    saved(parts | {"things": Dataset.from_list(ITEMS)}).save_to_disk(path)
     log, items, _ = ingest(tmp_path, path=path, items_part="things")
     assert [r["split"] for r in log] == ["train"] * 2 + ["valid"] * 2 + ["test"] * 2
     assert [r["row"] for r in log] == list(range(6))
@@ -146,7 +152,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 def test_mistakes_are_one_clear_line(case: str, tmp_path: Path) -> None:
     options, message = MISTAKES[case]
     path = tmp_path / "given"
-    DatasetDict({"train": Dataset.from_list(LOG)}).save_to_disk(path)
+    saved({"train": Dataset.from_list(LOG)}).save_to_disk(path)
     with pytest.raises(UserError, match=message) as caught:
         ingest_into(tmp_path / "out", path=path, **options)
     assert "\n" not in str(caught.value)
@@ -164,11 +170,11 @@ def test_parts_that_do_not_go_together(tmp_path: Path) -> None:
     path = tmp_path / "given"
     other = [{"user_id": "a", "item_id": "x"}]
     parts = {"train": Dataset.from_list(LOG), "test": Dataset.from_list(other)}
-    DatasetDict(parts).save_to_disk(path)
+    saved(parts).save_to_disk(path)
     with pytest.raises(UserError, match="expected the same columns in every split"):
         ingest_into(tmp_path / "out", path=path)
     words = [LOG[0] | {"timestamp": "May"}]
-    DatasetDict(parts | {"test": Dataset.from_list(words)}).save_to_disk(path)
+    saved(parts | {"test": Dataset.from_list(words)}).save_to_disk(path)
     with pytest.raises(UserError, match="expected the same types in every split, but in 'test'"):
         ingest_into(tmp_path / "out", path=path)
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from recllm.errors import UserError
 from .conftest import run_source
 
 
-def ingest(folder: Path, files: dict[str, str | None]) -> tuple[Any, Any, dict[str, int]]:
+def ingest(folder: Path, files: Mapping[str, str | None]) -> tuple[Any, Any, dict[str, int]]:
     given, out = folder / "given", folder / "out"
     for path in (given, out):
         path.mkdir(exist_ok=True)
@@ -56,7 +57,7 @@ def test_users_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_own_ids_and_no_index(tmp_path: Path) -> None:
-    files: dict[str, str | None] = LCREC | {"Toys.item2id": "x\t0\ny\t1\nz\t2\nw\t10\n"}
+    files = LCREC | {"Toys.item2id": "x\t0\ny\t1\nz\t2\nw\t10\n"}
     log, items, counts = ingest(tmp_path, files | {"Toys.index.json": None})
     assert [r["item_id"] for r in log if r["user_id"] == "7"] == ["w", "z", "y"]
     assert [(i["item_id"], i["sid"]) for i in items] == [(i, None) for i in ("w", "x", "y", "z")]

@@ -58,5 +58,5 @@ def _prepare(recipe: Recipe) -> "tuple[Prepared, str]":
     if sids is None:
         artifacts = pipeline.run(recipe, "sid")
         sids, whose = built_sids(artifacts["sid"].path / SIDS_FILE, items), "of the stage sid"
-    folders = (artifacts[name].path for name in ("filter", "split"))
-    return Prepared.read(*folders, sids, recipe.prompts.max_history), whose
+    filtered, split = artifacts["filter"].path, artifacts["split"].path
+    return Prepared.read(filtered, split, sids, recipe.prompts.max_history), whose
