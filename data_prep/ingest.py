@@ -36,6 +36,7 @@ class Ingest(Stage):
     """Runs the recipe's data source."""
 
     name = "ingest"
+    version = 2  # sets rows aside that cannot be understood
 
     def settings(self) -> dict[str, Any]:
         """The source, its options but for paths, and the content of the files at those paths.

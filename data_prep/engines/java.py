@@ -21,8 +21,10 @@ def find_java() -> Path | None:
     return Path(found) if found and Path(found).is_file() else None
 
 
-def java_version(java: Path) -> int | None:
-    """Its major version; None where it does not say."""
+def java_version(java: Path | None) -> int | None:
+    """The major version of a Java; None where there is none, or it does not say."""
+    if java is None:
+        return None
     try:
         done = subprocess.run(
             [java, "-version"], capture_output=True, text=True, timeout=60, check=False

@@ -8,7 +8,7 @@ and so must be the files of the log; by default it is the system's folder for te
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -69,7 +69,7 @@ class Spark(Engine):
             running = SparkSession.getActiveSession()
             spark = running.newSession() if running else _start(settings, place)
             try:
-                for name, value in (settings.options | SETTINGS).items():
+                for name, value in (_as_text(settings.options) | SETTINGS).items():
                     if spark.conf.isModifiable(name):  # the others are of the start
                         spark.conf.set(name, value)
                 con = ibis.pyspark.connect(spark)
@@ -110,7 +110,7 @@ class Spark(Engine):
 
     def scalars(self, table: Table) -> dict[str, Any]:
         """See `tables.scalars`."""
-        return frame(table.get_backend(), table).first().asDict()
+        return frame(table.get_backend(), table).collect()[0].asDict()
 
     def number(self, con: Connection, table: Table, name: str, order_by: Sequence[str]) -> Table:
         """Sorted in ranges, one a task; a range begins where the ones before it end."""
@@ -214,6 +214,14 @@ def number_stretches(con: Connection, rows: "DataFrame", name: str) -> Table:
     return con.table(view)
 
 
+def _as_text(options: Mapping[str, str | int | float | bool]) -> dict[str, str]:
+    """Options as Spark writes them: `true`, not `True`."""
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in options.items()
+    }
+
+
 def _start(settings: SparkSection, place: Path) -> "SparkSession":
     from pyspark.sql import SparkSession
 
@@ -223,7 +231,7 @@ def _start(settings: SparkSection, place: Path) -> "SparkSession":
         **DEFAULTS,
         WAREHOUSE: str(place / "warehouse"),
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet}",
-        **settings.options,
+        **_as_text(settings.options),
     }
     if settings.master.startswith("local"):  # no name of this machine needs to be known
         options = {"spark.driver.host": "127.0.0.1"} | options

@@ -2,6 +2,9 @@
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from recllm.config.registry import Plugin
 from recllm.data_prep.tables import Connection
@@ -9,6 +12,13 @@ from recllm.data_prep.tables import Connection
 
 class Source(Plugin):
     """Base of the sources. Subclasses are one file each and take their options as fields."""
+
+    max_reject_rate: float = Field(
+        default=0.0, ge=0, le=1, description="the share of a file's rows that may be set aside"
+    )
+    missing_items: Literal["keep", "drop"] = Field(
+        default="keep", description="items of the log that the items file lacks"
+    )
 
     def input_files(self) -> list[Path]:
         """The files that the log is read from; their contents are part of the stage's key.
@@ -23,17 +33,22 @@ class Source(Plugin):
         """Write `interactions.parquet` and `items.parquet` into the folder `out`.
 
         interactions: row int64, user_id string, item_id string, timestamp int64 (seconds, or
-        the position in an order-only log), and where the log has it rating double. `row`
-        is the log's own order, from 0. A log that is split already also has split string (train,
-        valid or test; null for history only) and, where its histories are ready-made, sequence
-        and history int64; see `recllm.data_prep.splits.given`.
-        items: item_id string, title string, and where known description, categories, brand
-        (strings). An item of the log that the items file lacks gets its id as its title.
+        the position in an order-only log), and where the log has them rating double and behavior
+        string. `row` is the log's own order, from 0. A log that is split already also has split
+        string (train, valid or test; null for history only) and, where its histories are
+        ready-made, sequence and history int64; see `recllm.data_prep.splits.given`.
+        items: item_id string, title string, and where known description, categories, brand, sid
+        (strings; sid as <a_12><b_200>, not its item's own where the log's SIDs collide). An item
+        of the log that the items file lacks gets its id as its title, or its interactions are
+        dropped: see `missing_items`.
+
+        Rows that cannot be read or understood are set aside in `rejects.parquet` (file string,
+        line int64 from 1, reason string, content string), up to `max_reject_rate`.
 
         Returns:
-            Counts for the manifest: `interactions`, `items`, and everything that was dropped
-            or filled in, by reason.
+            Counts for the manifest: `interactions`, `items`, `rejected_<reason>`, and everything
+            else that was dropped or filled in, by reason.
 
         Raises:
-            UserError: a column is missing, a file cannot be read, a value cannot be understood.
+            UserError: a column is missing, a file cannot be read, too many rows are not understood.
         """

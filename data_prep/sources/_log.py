@@ -3,8 +3,18 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from recllm.data_prep.sources._reading import column_names, line_of, load, missing_column
-from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars, write
+from recllm.data_prep.sources._reading import column_names, load, missing_column
+from recllm.data_prep.sources._rejects import Rejects, refuse  # noqa: F401 (sources take it from here)
+from recllm.data_prep.tables import (
+    Column,
+    Connection,
+    Table,
+    materialise,
+    number,
+    read,
+    scalars,
+    write,
+)
 from recllm.data_prep.values import (
     is_json,
     parse_float,
@@ -18,6 +28,9 @@ from recllm.errors import UserError
 
 #: Columns of the item table that may be missing.
 TEXT_COLUMNS = ("description", "categories", "brand")
+
+#: What stands between the elements of a list; between other columns' it is " > ".
+SEPARATORS = {"description": " "}
 
 LARGEST_TIME = 2.0**62
 
@@ -42,58 +55,95 @@ def require(
 
 
 def read_interactions(
-    con: Connection, path: Path, chosen: Mapping[str, str]
+    con: Connection,
+    path: Path,
+    chosen: Mapping[str, str],
+    rejects: Rejects | None = None,
+    loaded: Table | None = None,
 ) -> tuple[Table, dict[str, int]]:
-    """The interactions of one file, materialised, in the file's order.
+    """The interactions of one file; `row` is the place in the file, with gaps at rejected rows.
 
     Args:
         chosen: `user_id`, `item_id` and, where the file has them, one of `time` and `position`,
-            `rating` and `split`, to the file's columns.
+            `rating`, `behavior` and `split`, to the file's columns.
+        rejects: takes the rows that cannot be understood; by default there must be none.
+        loaded: what `load` gives for `path` and `chosen`, where it was called already.
 
     Returns:
         The table of the source schema, and counts: `order_only` (1 where the order stands for
         the time), `file_order` (1 where it is the file's own), `fractional_times` (cut).
+
+    Raises:
+        UserError: the file cannot be read, or more rows are wrong than may be set aside.
     """
 
-    table = load(con, path, chosen)
+    table = load(con, path, chosen) if loaded is None else loaded
     order = next((name for name in ("time", "position") if name in chosen), None)
-    values = {name: clean_ids(table, name) for name in ("user_id", "item_id")}
-    problems = {chosen[name]: values[name].isnull() for name in ("user_id", "item_id")}
-    timestamp = table.row
+    ids = {name: _present(table[name]) for name in ("user_id", "item_id")}
+    problems = {f"missing {name}": (chosen[name], ids[name].isnull()) for name in ids}
+    tallies = {name: ~_is_whole_float(ids[name]) for name in ids}
+    columns: dict[str, Column] = {"timestamp": table.row}
     if order:
-        timestamp = _seconds(table[order], dates=order == "time")
-        problems[chosen[order]] = timestamp.isnull()
-    columns = {"row": table.row, **values, "timestamp": timestamp}
+        seconds = _seconds(table[order], dates=order == "time")
+        problems[f"{order} not understood"] = (chosen[order], seconds.isnull())
+        problems[f"negative {order}"] = (chosen[order], seconds < 0)
+        tallies["fractional_times"] = _is_fractional(table[order], seconds)
+        columns["timestamp"] = seconds
     if "rating" in chosen:
-        written = without_nan(table.rating)
-        columns["rating"] = parse_float(written)
-        problems[chosen["rating"]] = written.notnull() & columns["rating"].isnull()
-    if "split" in chosen:
-        columns["split"] = table.split
-    refuse(path, table, problems)
+        written = without_nan(table.rating.nullif(""))
+        columns["rating"] = rating = parse_float(written)
+        wrong = written.notnull() & (rating.isnull() | rating.isinf())
+        problems["rating not understood"] = (chosen["rating"], wrong.fill_null(False))
+    columns |= {name: table[name].nullif("") for name in ("behavior", "split") if name in chosen}
+    kept, found = (rejects or Rejects()).sift(con, path, table, problems, tallies)
+    # A column of whole floats ("12.0", which pandas makes of integers) loses its ".0".
+    ids = {name: ids[name] if found.pop(name) else _without_point(ids[name]) for name in ids}
     counts = {"order_only": int(order != "time"), "file_order": int(order is None)}
-    if order:
-        cut = _is_fractional(table[order], timestamp).sum()
-        counts["fractional_times"] = int(scalars(table.aggregate(n=cut))["n"] or 0)
-    return materialise(con, table.select(**columns)), counts
+    return kept.select("row", **ids, **columns), counts | found
 
 
-def read_items(con: Connection, path: Path, chosen: Mapping[str, str]) -> Table:
-    """The items of one file, materialised; titles may be null.
+def load_items(
+    con: Connection,
+    path: Path,
+    chosen: Mapping[str, str],
+    rejects: Rejects | None = None,
+    loaded: Table | None = None,
+) -> Table:
+    """The items of one file, materialised, with `row`; an item may stand more than once.
 
     Args:
         chosen: `item_id`, and any of `title` and TEXT_COLUMNS, to the file's columns.
+        rejects: takes the rows that cannot be understood; by default there must be none.
+        loaded: what `load` gives for `path` and `chosen`, where it was called already.
+    """
+    table = load(con, path, chosen) if loaded is None else loaded
+    item_id = _present(table.item_id)
+    problems = {"item without id": (chosen["item_id"], item_id.isnull())}
+    tallies = {"others": ~_is_whole_float(item_id)}
+    kept, found = (rejects or Rejects()).sift(con, path, table, problems, tallies)
+    texts = {name: table[name] for name in chosen if name != "item_id"}
+    texts = {
+        name: joined(text, SEPARATORS.get(name, " > ")) if name != "title" else text
+        for name, text in texts.items()
+    }
+    texts = {name: stripped(text).nullif("") for name, text in texts.items()}
+    item_id = item_id if found["others"] else _without_point(item_id)
+    return materialise(con, kept.select("row", item_id=item_id, **texts))
+
+
+def read_items(
+    con: Connection,
+    path: Path,
+    chosen: Mapping[str, str],
+    rejects: Rejects | None = None,
+    loaded: Table | None = None,
+) -> Table:
+    """The items of one file, materialised; titles may be null. See `load_items`.
 
     Raises:
-        UserError: an item has no id, or two have the same.
+        UserError: more items have no id than may be set aside, or two have the same.
     """
-    table = load(con, path, chosen)
-    item_id = clean_ids(table, "item_id")
-    refuse(path, table, {chosen["item_id"]: item_id.isnull()})
-    texts = {name: table[name] for name in chosen if name != "item_id"}
-    texts = {name: _joined(text) if name != "title" else text for name, text in texts.items()}
-    texts = {name: stripped(text).nullif("") for name, text in texts.items()}
-    items = materialise(con, table.select(item_id=item_id, **texts))
+    items = load_items(con, path, chosen, rejects, loaded).drop("row")
     twice = items.group_by("item_id").having(items.count() > 1).aggregate(n=items.count())
     found = scalars(twice.aggregate(n=twice.count(), first=twice.item_id.min()))
     if found["n"]:
@@ -105,32 +155,80 @@ def read_items(con: Connection, path: Path, chosen: Mapping[str, str]) -> Table:
 
 
 def write_log(
-    con: Connection, interactions: Table, items: Table | None, out: Path
+    con: Connection,
+    interactions: Table,
+    items: Table | None,
+    out: Path,
+    missing_items: str = "keep",
 ) -> dict[str, int]:
-    """Write both tables; an item of the log that `items` lacks gets its id as its title."""
+    """Write both tables; gaps in `row` are closed.
+
+    Args:
+        items: the items file; without one, ids are titles.
+        missing_items: `keep` an item of the log that `items` lacks, with its id as its title, or
+            `drop` its interactions.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    counts = {}
+    if items is not None and missing_items == "drop":
+        interactions, counts = _of_known_items(interactions, items)
+    found = scalars(interactions.aggregate(rows=interactions.count(), last=interactions.row.max()))
+    if found["rows"] and found["last"] != found["rows"] - 1:
+        interactions = renumbered(con, interactions)
+    write(con, interactions.order_by("row"), out / "interactions.parquet")
+    log = read(con, out / "interactions.parquet")
+    complete, titled = _complete(log.select("item_id").distinct(), items)
+    optional = [name for name in (*TEXT_COLUMNS, "sid") if name in complete.columns]
+    complete = materialise(con, complete.select("item_id", "title", *optional))
+    write(con, complete.order_by("item_id"), out / "items.parquet")
+    size = scalars(complete.aggregate(items=complete.count()))
+    return {"interactions": found["rows"]} | titled | counts | size
+
+
+def renumbered(con: Connection, interactions: Table) -> Table:
+    """The interactions in the order of `row`, which then counts from 0 without gaps."""
+    placed = number(con, interactions, "place", ["row"])
+    return placed.drop("row").rename(row="place").select(interactions.columns)
+
+
+def _of_known_items(interactions: Table, items: Table) -> tuple[Table, dict[str, int]]:
+    known = interactions.semi_join(items, "item_id")
+    missing = interactions.anti_join(items, "item_id")
+    counts = scalars(
+        missing.aggregate(
+            items_missing_from_items_file=missing.item_id.nunique(),
+            interactions_of_missing_items=missing.count(),
+        )
+    )
+    left = scalars(known.aggregate(n=known.count()))["n"]
+    if not left:
+        raise UserError(
+            "data.missing_items is drop, but the items file lacks every item of the log; check "
+            "that both write the ids alike"
+        )
+    return known, counts
+
+
+def _complete(used: Table, items: Table | None) -> tuple[Table, dict[str, int]]:
+    """The items, with those of the log that are missing; each has a title."""
     import ibis
 
-    used = interactions.select("item_id").distinct()
-    counts = {"interactions": scalars(interactions.aggregate(n=interactions.count()))["n"]}
     if items is None:
-        complete = used.mutate(title=used.item_id)
-        counts["items_titled_by_id"] = scalars(used.aggregate(n=used.count()))["n"]
-    else:
-        nothing = ibis.literal(None, type="string")
-        known: Table = items if "title" in items.columns else items.mutate(title=nothing)
-        missing = used.anti_join(known, "item_id")
-        empty = {name: nothing for name in known.columns if name != "item_id"}
-        complete = known.union(missing.mutate(**empty).select(known.columns))
-        counts["items_missing_from_items_file"] = scalars(missing.aggregate(n=missing.count()))["n"]
-        untitled = scalars(complete.aggregate(n=complete.title.isnull().sum()))["n"]
-        counts["items_titled_by_id"] = int(untitled or 0)
-        complete = complete.mutate(title=complete.title.fill_null(complete.item_id))
-    kept = ["item_id", "title", *(name for name in TEXT_COLUMNS if name in complete.columns)]
-    complete = materialise(con, complete.select(kept))
-    counts["items"] = scalars(complete.aggregate(n=complete.count()))["n"]
-    write(con, interactions.order_by("row"), out / "interactions.parquet")
-    write(con, complete.order_by("item_id"), out / "items.parquet")
-    return counts
+        number = scalars(used.aggregate(n=used.count()))["n"]
+        return used.mutate(title=used.item_id), {"items_titled_by_id": number}
+    nothing = ibis.literal(None, type="string")
+    known: Table = items if "title" in items.columns else items.mutate(title=nothing)
+    missing = used.anti_join(known, "item_id")
+    empty = {name: nothing for name in known.columns if name != "item_id"}
+    complete = known.union(missing.mutate(**empty).select(known.columns))
+    counts = {
+        "items_missing_from_items_file": scalars(missing.aggregate(n=missing.count()))["n"],
+        "items_titled_by_id": scalars(complete.aggregate(n=complete.title.isnull().sum()))["n"],
+    }
+    counts = {name: int(number or 0) for name, number in counts.items()}
+    return complete.mutate(title=complete.title.fill_null(complete.item_id)), counts
 
 
 def clean_ids(table: Table, name: str) -> Column:
@@ -138,12 +236,22 @@ def clean_ids(table: Table, name: str) -> Column:
 
     A column of whole floats ("12.0", which pandas makes of integers) loses its ".0".
     """
-    column = table[name]
-    column = column.nullif("").nullif("nan").nullif("NaN")
-    whole = r"^-?\d+\.0\z"
-    if scalars(table.aggregate(floats=column.re_search(whole).all()))["floats"]:
-        return column.re_replace(r"\.0\z", "")
+    column = _present(table[name])
+    if scalars(table.aggregate(floats=_is_whole_float(column).all()))["floats"]:
+        return _without_point(column)
     return column
+
+
+def _present(ids: Column) -> Column:
+    return ids.nullif("").nullif("nan").nullif("NaN")
+
+
+def _is_whole_float(ids: Column) -> Column:
+    return ids.endswith(".0") & ids.re_search(r"^-?\d+\.0\z")
+
+
+def _without_point(ids: Column) -> Column:
+    return ids.re_replace(r"\.0\z", "")
 
 
 def item_columns(
@@ -166,38 +274,19 @@ def _seconds(text: Column, dates: bool) -> Column:
     number = parse_float(text)
     if dates:
         number = number.fill_null(parse_time(text))
-    sane: Column = ibis.ifelse(
-        number.abs() < LARGEST_TIME, number, None
-    )  # neither infinite nor NaN
-    whole = parse_int(text)
-    return whole.fill_null(sane.floor().cast("int64"))
+    sane: Column = ibis.ifelse(number.abs() < LARGEST_TIME, number, None)  # not infinite
+    return parse_int(text).fill_null(sane.floor().cast("int64"))
 
 
 def _is_fractional(text: Column, seconds: Column) -> Column:
+    """Whether the whole seconds of a time are less than what its text says."""
     number = parse_float(text).fill_null(parse_time(text))
-    return (number != seconds.cast("float64")).fill_null(False)
+    return (parse_int(text).isnull() & (number != seconds.cast("float64"))).fill_null(False)
 
 
-def _joined(text: Column) -> Column:
+def joined(text: Column, separator: str) -> Column:
     """A JSON array of strings as one string; anything else as it is."""
     import ibis
 
     array = stripped(text).startswith("[") & is_json(text)
-    return ibis.ifelse(array, parse_list(ibis.ifelse(array, text, "[]")).join(" > "), text)
-
-
-def refuse(path: Path, table: Table, problems: Mapping[str, Column]) -> None:
-    """Raise for the first column with values that are missing or cannot be understood."""
-    sums = {}
-    for number, bad in enumerate(problems.values()):
-        sums[f"count_{number}"] = bad.sum()
-        sums[f"first_{number}"] = table.row.min(where=bad)
-    found = scalars(table.aggregate(**sums))
-    for number, column in enumerate(problems):
-        count = int(found[f"count_{number}"] or 0)
-        if count:
-            rows = "1 row" if count == 1 else f"{count} rows"
-            raise UserError(
-                f"{path}: the column {column!r} is missing or cannot be understood in {rows}, "
-                f"first in {line_of(path, found[f'first_{number}'])}; mend or remove them"
-            )
+    return ibis.ifelse(array, parse_list(ibis.ifelse(array, text, "[]")).join(separator), text)

@@ -4,16 +4,24 @@ Text, so that nothing is guessed: an id such as 007 stays what it is, and a valu
 understood is found where it is parsed, with its line.
 """
 
-import codecs
-import csv
-import gzip
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from recllm.config.registry import nearest
-from recllm.data_prep.tables import Connection, Table, materialise, query, quoted, scalars, session
+from recllm.data_prep.sources._text_files import (
+    Layout,
+    csv_layout,
+    describe_parquet,
+    is_json_array,
+    json_keys,
+    read_delimited,
+    read_json_array,
+    read_json_lines,
+    read_parquet,
+)
+from recllm.data_prep.tables import Connection, Table, read, session, write
 from recllm.errors import UserError
 
 FORMATS = {
@@ -26,8 +34,6 @@ FORMATS = {
 }
 #: How the line of DuckDB's message begins that says what is wrong with a line of CSV.
 CSV_REASONS = ("Expected Number", "Value with", "Invalid unicode", "Maximum line size")
-#: JSON objects need not all have the same keys; those of the first ones count as the columns.
-JSON_SAMPLE = 10_000
 
 
 def existing(path: Path) -> Path:
@@ -60,42 +66,54 @@ def require_table(folder: Path, stem: str) -> Path:
     return found
 
 
-def load(con: Connection, path: Path, columns: Mapping[str, str]) -> Table:
-    """The named columns of a file as strings, with `row` (int64, from 0), its order in the file.
+def load(
+    con: Connection, path: Path, columns: Mapping[str, str], layout: Layout | None = None
+) -> Table:
+    """The named columns of a file as strings, and of each line whether it could be read.
 
     Args:
         columns: new name to the file's own.
+        layout: of a delimited file without a header; by default the file's name tells its format.
+
+    Returns:
+        The columns; `row` (int64, from 0), the line's place in the file; `problem` (string), why
+        a line could not be read, null where it could; `raw` (string), the text of such a line.
+        Blank lines are none.
 
     Raises:
         UserError: the file cannot be read to its end.
     """
-    import ibis
-
     if con.name == "pyspark":
-        return _load_on_spark(con, path, columns)
-    with _readable(path):
-        table = query(con, _select(con, path))
-        picked = table.select(**{new: table[own] for new, own in columns.items()})
-        return materialise(con, picked.mutate(row=ibis.row_number()))
+        return _load_on_spark(con, path, columns, layout)
+    kind = _format(path)
+    with readable(path):
+        if layout is not None or kind == "csv":
+            return read_delimited(con, path, columns, layout or csv_layout(path))
+        if kind == "parquet":
+            return read_parquet(con, path, columns)
+        reader = read_json_array if is_json_array(path) else read_json_lines
+        return reader(con, path, columns)
 
 
-def _load_on_spark(con: Connection, path: Path, columns: Mapping[str, str]) -> Table:
+def _load_on_spark(
+    con: Connection, path: Path, columns: Mapping[str, str], layout: Layout | None
+) -> Table:
+    from recllm.data_prep.engines.spark import folder, new_name
     from recllm.data_prep.sources import _reading_spark as spark
 
     kind = _format(path)
-    with _readable(path):
+    with readable(path):
+        if layout is not None:  # an old format of logs that one machine reads in seconds
+            copy = folder(con) / f"{new_name('file')}.parquet"
+            with session() as duckdb:
+                write(duckdb, load(duckdb, path, columns, layout).order_by("row"), copy)
+            return read(con, copy)
         if kind == "csv":
-            table = spark.load_csv(con, path, *_header(path), columns)
-        elif kind == "json":
-            table = spark.load_json(con, path, columns, array=_is_array(path))
-        else:
-            table = spark.load_parquet(con, path, columns)
-    bad = table.filter(table.problem.notnull())
-    found = scalars(bad.aggregate(n=bad.count(), row=bad.row.min(), problem=bad.problem.min()))
-    if found["n"]:
-        where = line_of(path, found["row"])
-        raise UserError(f"{path}: the file cannot be read: {found['problem']}, first in {where}")
-    return table
+            found = csv_layout(path)
+            return spark.load_csv(con, path, list(found.columns), found.delimiter, columns)
+        if kind == "json":
+            return spark.load_json(con, path, columns, array=is_json_array(path))
+        return spark.load_parquet(con, path, columns)
 
 
 def column_names(con: Connection, path: Path) -> list[str]:
@@ -112,13 +130,13 @@ def column_names(con: Connection, path: Path) -> list[str]:
     if kind is None:
         raise UserError(f"{path}: expected one of {', '.join(FORMATS)} (or .gz), found this name")
     # The start of a file is enough, so that DuckDB reads it on every engine.
-    with _readable(path), nullcontext(con) if con.name == "duckdb" else session() as duckdb:
+    with readable(path), nullcontext(con) if con.name == "duckdb" else session() as duckdb:
         if kind == "csv":
-            names = _header(path)[0]
+            names = list(csv_layout(path).columns)
         elif kind == "json":
-            names = _json_keys(duckdb, path)
+            names = json_keys(duckdb, path)
         else:
-            names = [row[0] for row in _describe_parquet(duckdb, path)]
+            names = [row[0] for row in describe_parquet(duckdb, path)]
     if not names:
         objects = " (expected JSON objects, one a line)" if kind == "json" else ""
         raise UserError(f"{path}: the file holds no rows{objects}")
@@ -139,12 +157,18 @@ def missing_column(path: Path, wanted: str, role: str, found: list[str]) -> User
 
 def line_of(path: Path, row: int) -> str:
     """Where a row stands in its file, in words."""
-    offset = {"csv": 2, "json": 1}.get(_format(path) or "")
-    return f"row {row + 1}" if offset is None else f"line {row + offset}"
+    kind = _format(path)
+    counted = kind == "parquet" or (kind == "json" and is_json_array(path))
+    return f"{'row' if counted else 'line'} {row + first_line(path)}"
+
+
+def first_line(path: Path) -> int:
+    """The line of a file's first row, from 1."""
+    return 2 if _format(path) == "csv" else 1
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turns what a reader raises into one line for the user."""
     import duckdb
 
@@ -168,72 +192,3 @@ def _format(path: Path) -> str | None:
     gzipped = name.endswith(".gz")
     kind = FORMATS.get(Path(name.removesuffix(".gz")).suffix)
     return None if gzipped and kind == "parquet" else kind
-
-
-def _select(con: Connection, path: Path) -> str:
-    kind = _format(path)
-    if kind == "csv":
-        return _select_csv(path)
-    if kind == "json":
-        keys = _json_keys(con, path)
-        fields = ", ".join(f"json ->> {_json_path(key)} AS {_identifier(key)}" for key in keys)
-        return f"SELECT {fields} FROM {_json_objects(path)}"
-    fields = ", ".join(_parquet_text(name, type_) for name, type_ in _describe_parquet(con, path))
-    return f"SELECT {fields} FROM read_parquet({quoted(path)})"
-
-
-def _select_csv(path: Path) -> str:
-    names, delimiter = _header(path)
-    types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
-    return (
-        f"SELECT * FROM read_csv({quoted(path)}, auto_detect=false, header=true, "
-        f"columns={{{types}}}, delim={quoted(delimiter)}, quote='\"', escape='\"', comment='')"
-    )
-
-
-def _header(path: Path) -> tuple[list[str], str]:
-    """A CSV file's column names and the delimiter that its first line shows."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        first = file.readline().rstrip("\r\n")
-    tabbed = path.name.lower().removesuffix(".gz").endswith(".tsv")
-    delimiter = "\t" if tabbed else max(",;\t|", key=first.count)
-    return next(csv.reader([first], delimiter=delimiter), []), delimiter
-
-
-def _is_array(path: Path) -> bool:
-    """Whether a JSON file is one array and not an object a line."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rb") as file:
-        start = file.read(4096).removeprefix(codecs.BOM_UTF8)
-    return start.lstrip().startswith(b"[")
-
-
-def _json_objects(path: Path) -> str:
-    return f"read_json_objects({quoted(path)}, format='auto')"
-
-
-def _json_keys(con: Connection, path: Path) -> list[str]:
-    sample = f"SELECT unnest(json_keys(json)) AS k FROM (SELECT json FROM {_json_objects(path)}"
-    rows = con.raw_sql(f"SELECT DISTINCT k FROM ({sample} LIMIT {JSON_SAMPLE})) ORDER BY k")
-    return [key for (key,) in rows.fetchall()]
-
-
-def _json_path(key: str) -> str:
-    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-    return quoted(f'$."{escaped}"')
-
-
-def _describe_parquet(con: Connection, path: Path) -> list[tuple[str, str]]:
-    rows = con.raw_sql(f"DESCRIBE SELECT * FROM read_parquet({quoted(path)})").fetchall()
-    return [(row[0], row[1]) for row in rows]
-
-
-def _parquet_text(name: str, type_: str) -> str:
-    column = _identifier(name)
-    source = f"to_json({column})" if type_.endswith("]") else column
-    return f"CAST({source} AS VARCHAR) AS {column}"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -61,7 +61,8 @@ def load_json(con: Connection, path: Path, columns: Mapping[str, str], array: bo
             parsed = F.from_json(F.col(_LINE), schema, options).alias("parsed")
             rows = lines.select(STRETCH, _place(), _LINE, parsed)
             bad = F.col(f"parsed.{_BAD}").isNotNull() | F.col("parsed").isNull()
-            broken = _not_utf8().when(bad, "not JSON")
+            other = F.try_parse_json(F.col(_LINE)).isNotNull()
+            broken = _not_utf8().when(bad & other, "no JSON object").when(bad, "not JSON")
             raw = F.col(_LINE)
             fields = {own: F.col("parsed").getField(own) for own in columns.values()}
         compact = {new: _compact(fields[own]) for new, own in columns.items()}

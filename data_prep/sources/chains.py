@@ -1,9 +1,11 @@
 """Ready-made (history, target) rows in train, valid and test files, as papers publish them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recllm.catalog.split_names import SPLITS
 from recllm.data_prep.sources import Source
 from recllm.data_prep.sources._log import (
     choose,
@@ -24,8 +26,6 @@ from recllm.data_prep.sources._reading import (
 from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
 from recllm.data_prep.values import is_json, parse_list, stripped
 from recllm.errors import UserError
-
-SPLITS = ("train", "valid", "test")
 
 
 class _Columns(BaseModel):
@@ -64,37 +64,25 @@ class Chains(Source):
 
     def ingest(self, con: Connection, out: Path) -> dict[str, int]:
         """Read the rows, put them into sequences and write these as a log."""
-        import ibis
-
         files = self.input_files()
-        parts = [
-            self._places(con, path, name).mutate(part=ibis.literal(number))
-            for number, (name, path) in enumerate(zip(SPLITS, files[:3], strict=True))
-        ]
-        placed = materialise(con, ibis.union(*parts))
-        log = materialise(con, _as_log(placed))
+        rows = {name: self._rows(con, path) for name, path in zip(SPLITS, files[:3], strict=True)}
+        log, counts = in_sequences(con, rows)
         items = None
         if len(files) > 3:
             chosen = item_columns(con, files[3], self.columns.model_dump(), ("item_id", "item"))
             items = read_items(con, files[3], chosen)
-        counts = scalars(
-            placed.aggregate(
-                sequences=placed.starts.sum(),
-                targets_without_history=(placed.is_target & (placed.history == 0)).sum(),
-            )
-        )
-        counts = {name: int(number) for name, number in counts.items()}
-        return {"order_only": 1} | counts | write_log(con, log, items, out)
+        return counts | write_log(con, log, items, out, self.missing_items)
 
-    def _places(self, con: Connection, path: Path, split: str) -> Table:
-        """One row for each place of each sequence of a file.
+    @staticmethod
+    def places(con: Connection, rows: Table, split: str) -> Table:
+        """One row for each place of each sequence of a split.
 
         Columns: user_id, first (the sequence's first line), line, offset, item_id, history,
         split, is_target, starts.
         """
         import ibis
 
-        table = materialise(con, self._rows(con, path))
+        table = materialise(con, rows)
         before = ibis.window(group_by=table.user_id, order_by=table.line)
         last_target = ibis.array([table.target.lag().over(before)])
         longer = table["items"].lag().over(before).concat(last_target)
@@ -132,7 +120,7 @@ class Chains(Source):
         if user:
             chosen["user_id"] = user
         table = load(con, path, chosen)
-        target, items = clean_ids(table, "target"), _item_ids(table.history)
+        target, items = clean_ids(table, "target"), item_ids(table.history)
         problems = {chosen["target"]: target.isnull(), chosen["history"]: items.isnull()}
         if user:
             user_id = clean_ids(table, "user_id")
@@ -144,20 +132,53 @@ class Chains(Source):
         return table.select(line=table.row, user_id=user_id, items=items, target=target)
 
 
-def _item_ids(history: Column) -> Column:
-    """Item ids with spaces between them, or as a JSON list; null where it is neither."""
+def in_sequences(con: Connection, rows: Mapping[str, Table]) -> tuple[Table, dict[str, int]]:
+    """The rows of some splits as a log, materialised, and its counts.
+
+    Args:
+        rows: by split: line int64 (the order), user_id, items (the history) and target.
+    """
+    import ibis
+
+    parts = [
+        Chains.places(con, table, name).mutate(part=ibis.literal(SPLITS.index(name)))
+        for name, table in rows.items()
+    ]
+    placed = materialise(con, ibis.union(*parts))
+    counts = scalars(
+        placed.aggregate(
+            sequences=placed.starts.sum(),
+            targets_without_history=(placed.is_target & (placed.history == 0)).sum(),
+        )
+    )
+    counts = {name: int(number or 0) for name, number in counts.items()}
+    return materialise(con, as_log(placed)), {"order_only": 1} | counts
+
+
+def item_ids(history: Column) -> Column:
+    """Item ids with spaces between them, or as a list of JSON or Python; null where it is neither.
+
+    Of Python's lists, those are understood whose strings hold no quotes and no backslashes.
+    """
     import ibis
 
     text = stripped(history.fill_null(""))
     listed = text.startswith("[")
+    single = listed & ~text.contains('"') & ~text.contains("\\")
+    text = ibis.ifelse(single, text.replace("'", '"'), text)
     valid = ~listed | is_json(text)
     parsed = parse_list(ibis.ifelse(listed & valid, text, "[]"))
     words = ibis.ifelse(text == "", ibis.literal([], type="array<string>"), text.re_split(r"\s+"))
     return ibis.ifelse(valid, ibis.ifelse(listed, parsed, words), None)
 
 
-def _as_log(placed: Table) -> Table:
-    """The places of all files as interactions, a sequence's place standing for its time."""
+def as_log(placed: Table, *more: str) -> Table:
+    """The places of all files as interactions, a sequence's place standing for its time.
+
+    Args:
+        placed: see `Chains.places`, with part int, the split's number.
+        more: columns to keep besides those of a ready-made log.
+    """
     import ibis
 
     sequence = ibis.dense_rank().over(order_by=[placed.part, placed["first"], placed.user_id])
@@ -168,6 +189,6 @@ def _as_log(placed: Table) -> Table:
             row=ibis.row_number().over(order_by=[log.sequence, *order]),
             timestamp=ibis.row_number().over(group_by=log.sequence, order_by=order),
         )
-        .select("row", "user_id", "item_id", "timestamp", "split", "sequence", "history")
+        .select("row", "user_id", "item_id", "timestamp", "split", "sequence", "history", *more)
         .order_by("row")
     )

@@ -19,6 +19,7 @@ from recllm.data_prep.sources._reading import (
     find_table,
     require_table,
 )
+from recllm.data_prep.sources._rejects import Rejects
 from recllm.data_prep.tables import Connection
 from recllm.errors import UserError
 
@@ -28,6 +29,7 @@ USUAL = {
     "time": ("timestamp", "time"),
     "position": ("position",),
     "rating": ("rating",),
+    "behavior": ("behavior", "behaviour", "event", "event_type"),
     "split": ("split",),
 }
 
@@ -42,6 +44,7 @@ class _Columns(BaseModel):
     time: str | None = Field(default=None, description="seconds since 1970, or ISO dates")
     position: str | None = Field(default=None, description="where the log has an order, no times")
     rating: str | None = None
+    behavior: str | None = Field(default=None, description="view, cart, buy …")
     split: str | None = Field(default=None, description="train, valid or test; for split: given")
     item_id: str | None = Field(default=None, description="in the items file")
     title: str | None = None
@@ -74,16 +77,17 @@ class Files(Source):
     def ingest(self, con: Connection, out: Path) -> dict[str, int]:
         """Read, check and write both tables."""
         log, items_path = self._paths()
-        interactions, counts = read_interactions(
-            con, log, self._interaction_columns(log, column_names(con, log))
-        )
+        rejects = Rejects(self.max_reject_rate)
+        chosen = self._interaction_columns(log, column_names(con, log))
+        interactions, counts = read_interactions(con, log, chosen, rejects)
         items = None
         if items_path is not None:
             usual_ids = ("item_id", *([self.columns.item] if self.columns.item else []), "item")
             asked = self.columns.model_dump()
             chosen = item_columns(con, items_path, asked, usual_ids)
-            items = read_items(con, items_path, chosen)
-        return counts | write_log(con, interactions, items, out)
+            items = read_items(con, items_path, chosen, rejects)
+        counts |= write_log(con, interactions, items, out, self.missing_items)
+        return counts | rejects.write(con, out)
 
     def _paths(self) -> tuple[Path, Path | None]:
         path = existing(self.path)
@@ -101,7 +105,7 @@ class Files(Source):
             "item_id": require(path, found, "item", asked.item, USUAL["item"]),
         }
         order = ("position", "time") if asked.position else ("time", "position")
-        for role in (*order, "rating", "split"):
+        for role in (*order, "rating", "behavior", "split"):
             column = choose(path, found, role, getattr(asked, role), USUAL[role])
             if column and not (role == order[1] and order[0] in chosen):
                 chosen[role] = column

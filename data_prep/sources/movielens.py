@@ -14,8 +14,9 @@ from pydantic import Field
 
 from recllm.artifacts.atomic import replacing
 from recllm.data_prep.sources import Source
-from recllm.data_prep.sources._log import item_columns, read_interactions, read_items, write_log
-from recllm.data_prep.sources._reading import column_names, existing, missing_column, require_table
+from recllm.data_prep.sources._log import read_interactions, read_items, write_log
+from recllm.data_prep.sources._movielens_releases import find_release
+from recllm.data_prep.sources._rejects import Rejects
 from recllm.data_prep.tables import Connection
 from recllm.errors import UserError
 
@@ -25,36 +26,37 @@ URL = "https://files.grouplens.org/datasets/movielens"
 NAME = "ml-latest-small"
 CACHE = Path("~/.cache/recllm")
 TIMEOUT_SECONDS = 30
-RATINGS = {"user_id": "userId", "item_id": "movieId", "time": "timestamp", "rating": "rating"}
-NO_GENRES = "(no genres listed)"
 
 
 class Movielens(Source):
     """Ratings with times, titles and genres. Not for commercial use: see GroupLens's terms.
 
-    Without a path, ml-latest-small is downloaded once to ~/.cache/recllm and checked against the
-    md5 that GroupLens publishes beside it.
+    All releases: ml-100k (u.data, u.item), ml-1m and ml-10m (ratings.dat, movies.dat), and those
+    in CSV (ml-20m, ml-25m, ml-32m, ml-latest, ml-latest-small). Without a path, ml-latest-small
+    is downloaded once to ~/.cache/recllm and checked against the md5 that GroupLens publishes
+    beside it.
     """
 
-    path: Path | None = Field(default=None, description="a folder with ratings.csv and movies.csv")
+    path: Path | None = Field(default=None, description="a folder with the files of one release")
 
     def input_files(self) -> list[Path]:
         """The two files; none for the download, whose checksum is checked instead."""
-        return [] if self.path is None else _tables(self.path)
+        if self.path is None:
+            return []
+        release = find_release(self.path)
+        return [release.ratings, release.movies]
 
     def ingest(self, con: Connection, out: Path) -> dict[str, int]:
         """Read ratings and movies; a movie's genres, `A, B`, are its categories."""
+        rejects = Rejects(self.max_reject_rate)
         with _folder(self.path) as folder:
-            ratings, movies = _tables(folder)
-            found = column_names(con, ratings)
-            for wanted in RATINGS.values():
-                if wanted not in found:
-                    raise missing_column(ratings, wanted, wanted, found)
-            interactions, counts = read_interactions(con, ratings, RATINGS)
-            asked = {"item_id": "movieId", "title": "title", "categories": "genres"}
-            items = read_items(con, movies, item_columns(con, movies, asked, ("movieId",)))
-            genres = items.categories.nullif(NO_GENRES).replace("|", ", ")
-            return counts | write_log(con, interactions, items.mutate(categories=genres), out)
+            release = find_release(folder)
+            loaded, chosen = release.load_ratings(con)
+            interactions, counts = read_interactions(con, release.ratings, chosen, rejects, loaded)
+            loaded, chosen = release.load_movies(con)
+            items = read_items(con, release.movies, chosen, rejects, loaded)
+            counts |= write_log(con, interactions, items, out, self.missing_items)
+            return counts | rejects.write(con, out)
 
 
 def download(cache: Path | None = None) -> Path:
@@ -90,12 +92,6 @@ def download(cache: Path | None = None) -> Path:
 def _fetch(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
         return response.read()
-
-
-def _tables(folder: Path) -> list[Path]:
-    if not existing(folder).is_dir():
-        raise UserError(f"{folder}: expected a folder with ratings.csv and movies.csv")
-    return [require_table(folder, "ratings"), require_table(folder, "movies")]
 
 
 @contextmanager

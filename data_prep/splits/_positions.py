@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from recllm.catalog.split_names import HELD_OUT, SPLITS
 from recllm.data_prep.tables import (
     Connection,
     Table,
@@ -12,8 +13,6 @@ from recllm.data_prep.tables import (
     write,
 )
 from recllm.errors import UserError
-
-SPLITS = ("train", "valid", "test")
 
 
 def refuse_ready_made(log: Table) -> None:
@@ -103,7 +102,7 @@ def _count(positions: Table) -> dict[str, int]:
         items.aggregate(
             **{name: items[name].sum() for name in SPLITS},
             cold_items=cold.sum(),
-            **{f"cold_targets_{name}": items[name].sum(where=cold) for name in SPLITS[1:]},
+            **{f"cold_targets_{name}": items[name].sum(where=cold) for name in HELD_OUT},
         )
     )
     return {name: int(number or 0) for name, number in found.items()}

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from recllm.catalog.split_names import HELD_OUT, SPLITS
 from recllm.data_prep.splits import Split
-from recllm.data_prep.splits._positions import SPLITS, number_groups, write_positions
+from recllm.data_prep.splits._positions import number_groups, write_positions
 from recllm.data_prep.tables import Connection, Table, scalars
 from recllm.errors import UserError
 
@@ -35,7 +36,7 @@ class Given(Split):
                 "test; name it with data.columns.split, or use data.source: chains"
             )
         placed = number_groups(log, "sequence" if "sequence" in log.columns else "user_id")
-        held_out = placed.split.isin(SPLITS[1:])
+        held_out = placed.split.isin(HELD_OUT)
         trained = placed.split == "train"
         tested_at = ibis.ifelse(placed.split == "test", placed.end, None)
         by_sequence = ibis.window(group_by=placed.sequence)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from recllm.catalog.split_names import HELD_OUT
 from recllm.data_prep.splits import Split
 from recllm.data_prep.splits._positions import number_groups, refuse_ready_made, write_positions
 from recllm.data_prep.tables import Connection, Table, number, scalars
@@ -93,8 +94,7 @@ class Temporal(Split):
         )
         first = placed.end == 0
         sums = {
-            f"{name}_without_history": (first & (placed.part == name)).sum()
-            for name in ("valid", "test")
+            f"{name}_without_history": (first & (placed.part == name)).sum() for name in HELD_OUT
         }
         found = {n: int(v or 0) for n, v in scalars(placed.aggregate(**sums)).items()}
         counts = write_positions(con, positions, out)

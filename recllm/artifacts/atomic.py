@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recllm.errors import UserError
+
 #: Files of this size and above are linked.
 LINKED_BYTES = 1 << 20
 #: What the names of unfinished files and folders start with; a killed process leaves them.
@@ -26,6 +28,37 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_new(folder: Path) -> None:
+    """Refuse a folder that has something in it.
+
+    Raises:
+        UserError: it has, or is a file.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder}: expected a folder that is new or empty; choose another")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder that is new or empty, found a file")
+
+
+@contextmanager
+def creating(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its place when the block ends without error.
+
+    Raises:
+        UserError: something stands there other than an empty folder.
+    """
+    require_new(folder)
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{folder.name}.", dir=folder.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only their owner can read
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

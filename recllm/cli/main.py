@@ -7,7 +7,7 @@ import sys
 import click
 
 import recllm
-from recllm.cli.commands import config, data, doctor, recipes, recommend, stages
+from recllm.cli.commands import config, data, doctor, export, recipes, recommend, stages
 from recllm.cli.interruption import leave, watching
 from recllm.errors import Interrupted, StorageError, UserError
 
@@ -23,6 +23,7 @@ def cli(verbose: bool) -> None:
     _quieten_libraries()
 
 
+data.data.add_command(export.export)
 for command in (
     stages.run,
     stages.prep,
@@ -81,5 +82,6 @@ def _quieten_libraries() -> None:
         os.environ.setdefault(name, "false" if name.startswith("TOK") else "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("DATASETS_VERBOSITY", "critical")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -24,6 +24,7 @@ JSON_LOG = "".join(
     json.dumps({"user_id": user, "item_id": item, "timestamp": time}) + "\n"
     for user, item, time in ROWS
 )
+LATIN_1_JSON_LOG = JSON_LOG.replace("u1", "ü").encode("latin-1")
 ITEMS = "item_id,title\n" + "".join(f"i{item},Title {item}\n" for item in range(8))
 
 #: What stands for the folder of the test in arguments and files.
@@ -61,7 +62,7 @@ def log(name: str, file: str, content: str | bytes | dict | None, *says: str) ->
     return Case(name, ("prep", "{folder}/recipe.yaml", path), says, {file: content})
 
 
-def items(name: str, file: str, content: str | dict | None, *says: str) -> Case:
+def items(name: str, file: str, content: str | bytes | dict | None, *says: str) -> Case:
     """A mistake in the file of items."""
     path = f"data.items={FOLDER}/{file}"
     return Case(name, ("prep", "{folder}/recipe.yaml", path), (file, *says), {file: content})
@@ -236,9 +237,9 @@ LOGS = [
     log("a column that is missing", "bad.csv", LOG.replace("item_id", "thing"), "'item_id'"),
     log("a column that stands twice", "bad.csv", LOG.replace("item_id", "user_id"), "twice"),
     log("no header", "bad.csv", LOG.removeprefix(HEADER), "bad.csv", "'user_id'"),
-    log("a row too short", "bad.csv", replaced(5, "u1"), "bad.csv", "Line: 6"),
-    log("a row too long", "bad.csv", replaced(5, "u1,i1,7,8,9"), "bad.csv", "Line: 6"),
-    log("an open quote", "bad.csv", replaced(5, '"u1,i1,7'), "Line: 6", "unterminated quote"),
+    log("a row too short", "bad.csv", replaced(5, "u1"), "bad.csv", "line 6", "number of columns"),
+    log("a row too long", "bad.csv", replaced(5, "u1,i1,7,8,9"), "bad.csv", "line 6"),
+    log("an open quote", "bad.csv", replaced(5, '"u1,i1,7'), "line 6", "quote"),
     log("no user", "bad.csv", replaced(5, ",i1,7"), "'user_id'", "line 6"),
     log("no item", "bad.csv", replaced(5, "u1,,7"), "'item_id'", "line 6"),
     log("no time", "bad.csv", replaced(5, "u1,i1,"), "'timestamp'", "line 6"),
@@ -249,9 +250,17 @@ LOGS = [
     log("a number too long", "bad.csv", replaced(5, "u1,i1," + 30 * "9"), "'timestamp'", "line 6"),
     log("not UTF-8", "bad.csv", LOG.replace("u1", "ü").encode("latin-1"), "bad.csv", "UTF-8"),
     log("UTF-16", "bad.csv", LOG.encode("utf-16"), "bad.csv", "UTF-8"),
+    log("a negative time", "bad.csv", replaced(5, "u1,i1,-7"), "negative time", "line 6"),
+    log("a stray quote", "bad.csv", replaced(5, 'u1,"i"1,7'), "stray quotes", "line 6"),
     log("a gzip cut off", "bad.csv.gz", cut(LOG), "bad.csv.gz"),
+    log("JSON in a gzip cut off", "bad.jsonl.gz", cut(JSON_LOG), "bad.jsonl.gz"),
+    log("a gzip cut off near its end", "bad.jsonl.gz", cut(JSON_LOG, 0.98), "bad.jsonl.gz"),
+    log("an empty gzip", "bad.csv.gz", gzip.compress(b""), "bad.csv.gz", "no rows"),
+    log("an empty JSON log", "bad.jsonl", "", "bad.jsonl", "the file is empty"),
+    log("JSON that is not UTF-8", "bad.jsonl", LATIN_1_JSON_LOG, "not UTF-8"),
+    log("JSON that is no object", "bad.jsonl", JSON_LOG + "[1]\n", "no JSON object", "line 65"),
     log("a gzip that is none", "bad.csv.gz", LOG, "bad.csv.gz"),
-    log("JSON cut in half", "bad.jsonl", JSON_LOG[:-20], "bad.jsonl"),
+    log("JSON cut in half", "bad.jsonl", JSON_LOG[:-20], "not JSON", "line 64"),
     log("JSON without a column", "bad.jsonl", JSON_LOG.replace("item_id", "x"), "'item_id'"),
     log("JSON of numbers", "bad.jsonl", "1\n2\n", "bad.jsonl", "JSON objects"),
     log("JSON rows that lack a key", "bad.jsonl", JSON_LOG + '{"user_id": "u"}\n', "line 65"),
@@ -307,6 +316,22 @@ LOGS = [
     items("no item column", "items.csv", "id,title\na,b\n", "'item_id'"),
     items("an item twice", "items.csv", ITEMS + "i1,Again\n", "more than once", "'i1'"),
     items("an item without id", "items.csv", ITEMS + ",Nothing\n", "'item_id'", "line 10"),
+    items("an items file cut off", "items.csv.gz", cut(ITEMS), "items.csv.gz"),
+    items("an items file with a short line", "items.csv", ITEMS + "i9\n", "line 10"),
+    override("a share above 1", "data.max_reject_rate=2", says=("max_reject_rate", "equal to 1")),
+    override("an unknown policy", "data.missing_items=ask", says=("data.missing_items", "'ask'")),
+    Case(
+        "no item of the log is known",
+        ("prep", "{folder}/recipe.yaml", "data.items={folder}/items.csv",
+         "data.missing_items=drop"),
+        ("every item of the log",), {"items.csv": "item_id\nI1\n"},
+    ),
+    Case(
+        "more bad lines than allowed",
+        ("prep", "{folder}/recipe.yaml", "data.max_reject_rate=0.03"),
+        ("3 rows, first in line 2", "data.max_reject_rate allows (0.03)"),
+        {"log.csv": HEADER + 3 * "u\n" + LOG.removeprefix(HEADER)},
+    ),
     items("an items file that is a folder", "items.csv", {}, "expected a file"),
 ]  # fmt: skip
 

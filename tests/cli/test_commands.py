@@ -36,6 +36,18 @@ def test_doctor_names_what_is_missing() -> None:
     assert "torch" in outcome.out and "cores" in outcome.out
 
 
+def test_doctor_looks_for_the_java_that_spark_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert "installed, but no Java was found" in recllm("doctor").out
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.4\" 2024-07-16' >&2\n")
+    java.chmod(0o755)
+    assert "installed, with Java 21" in recllm("doctor").out
+
+
 def test_a_dry_run_writes_nothing(recipe: str, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     outcome = recllm("run", recipe, "--dry-run")

@@ -11,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import peer_data
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +28,9 @@ RATINGS = "userId,movieId,rating,timestamp\n7,31,2.5,1260759144\n7,5,3.0,1260759
 MOVIES = 'movieId,title,genres\n31,"Net, The (1995)",Action|Drama\n5,Heat,(no genres listed)\n'
 
 
+REVIEW = '{"reviewerID": "a", "asin": "B1", "overall": 5.0, "unixReviewTime": 5}\n'
+
+
 def options(name: str, folder: Path) -> dict[str, Any]:
     """Options, and the files they need, for a tiny log of each source."""
     if name == "simulated":
@@ -34,10 +38,18 @@ def options(name: str, folder: Path) -> dict[str, Any]:
     files = {
         "files": {"interactions.csv": "user_id,item_id\na,x\nb,y\n", "items.csv": "item_id\nx\n"},
         "movielens": {"ratings.csv": RATINGS, "movies.csv": MOVIES},
+        "amazon": {
+            "Toys_5.json": REVIEW + REVIEW.replace("B1", "B2"),
+            "meta_Toys.json": '{"asin": "B1", "title": "A &amp; B", "description": ["x", "y"]}\n',
+        },
         "chains": {
             f"{split}.csv": "user_id,history,target\na,x y,z\n"
             for split in ("train", "valid", "test")
         },
+        "minionerec": peer_data.MINIONEREC,
+        "lcrec": peer_data.LCREC,
+        "tallrec": peer_data.TALLREC,
+        "hub": peer_data.HUB,
     }
     for file, text in files[name].items():
         (folder / file).write_text(text)
@@ -46,7 +58,9 @@ def options(name: str, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", SOURCES.names())
 def test_every_source_writes_the_tables_it_counts(name: str, tmp_path: Path) -> None:
-    source: Source = SOURCES.load(name)(**options(name, tmp_path))
+    given = tmp_path / "given"
+    given.mkdir()
+    source: Source = SOURCES.load(name)(**options(name, given))
     assert all(path.is_file() for path in source.input_files())
     out = tmp_path / "out"
     out.mkdir()
@@ -58,7 +72,7 @@ def test_every_source_writes_the_tables_it_counts(name: str, tmp_path: Path) -> 
     assert log["row"].to_pylist() == list(range(log.num_rows))
     assert all(type(count) is int for count in counts.values())
     assert set(log.column_names) <= {*INTERACTIONS, *OPTIONAL_INTERACTIONS}
-    assert set(items.column_names) <= {*ITEMS, "description", "categories", "brand"}
+    assert set(items.column_names) <= {*ITEMS, "description", "categories", "brand", "sid"}
     again = tmp_path / "again"
     again.mkdir()
     run_source(source, again)

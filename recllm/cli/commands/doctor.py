@@ -53,13 +53,8 @@ def _version(package: str) -> str | None:
 def _java() -> str:
     from recllm.data_prep.engines.java import find_java, java_version, why_no_spark
 
-    java = find_java()
     reason = why_no_spark()
-    return (
-        f"installed, but {reason}"
-        if reason or not java
-        else (f"installed, with Java {java_version(java)}")
-    )
+    return f"installed, {f'but {reason}' if reason else f'with Java {java_version(find_java())}'}"
 
 
 def _cores() -> int:
