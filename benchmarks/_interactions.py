@@ -82,5 +82,5 @@ def _json_lines(table: pa.Table) -> bytes:
         column = table[name]
         quote = '"' if pa.types.is_string(column.type) else ""
         parts += [f'{", " if parts else "{"}"{name}": {quote}', pc.cast(column, pa.string()), quote]
-    lines = pc.binary_join_element_wise(*parts, "}\n", "")
+    lines = pc.call_function("binary_join_element_wise", [*parts, "}\n", ""])
     return b"".join(chunk.buffers()[2].to_pybytes() for chunk in lines.chunks)

@@ -26,7 +26,7 @@ def k_core(con: Connection, pairs: Table, user_k: int, item_k: int) -> Table:
         kept = materialise(con, pairs.anti_join(rare, side))
         discard(con, pairs)
         pairs = kept
-    raise AssertionError  # the turns end where nothing is rare
+    raise AssertionError("unreachable: every turn but the last takes rows away")
 
 
 def core_ids(con: Connection, log: Table, user_k: int, item_k: int) -> tuple[Table, Table]:

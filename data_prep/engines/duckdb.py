@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psutil
+
 from recllm.config.schema import SparkSection
 from recllm.data_prep.engines import Column, Connection, Engine, Table, new_name
 
-#: What DuckDB may hold before it goes to disk. Memory beyond it gains little: see benchmarks.
-MEMORY_LIMIT = "2500MB"
+#: Bytes that DuckDB may hold before it goes to disk, or half of the machine's memory where this is
+#: less. With it, 20M interactions are prepared in less than 4 GB.
+MEMORY_LIMIT = 2_500_000_000
 
 
 class DuckDB(Engine):
@@ -29,7 +32,8 @@ class DuckDB(Engine):
             con.raw_sql("SET TimeZone = 'UTC'")
             con.raw_sql("SET enable_progress_bar = false")
             con.raw_sql("SET preserve_insertion_order = true")
-            con.raw_sql(f"SET memory_limit = '{MEMORY_LIMIT}'")
+            limit = min(MEMORY_LIMIT, psutil.virtual_memory().total // 2)
+            con.raw_sql(f"SET memory_limit = '{limit}B'")
             try:
                 yield con
             finally:
@@ -101,7 +105,8 @@ class DuckDB(Engine):
 def _without_idle_sort(table: Table) -> Table:
     """The table without its sort by one column where its rows come in this order anyway.
 
-    A scan, and what it does to rows one by one, keeps their order; nothing else is trusted to.
+    The scan of a table or a file, and what is done to rows one by one, keeps their order; nothing
+    else is trusted to.
     """
     import ibis.expr.operations as ops
 
@@ -116,14 +121,10 @@ def _without_idle_sort(table: Table) -> Table:
         return table
     rows = sort.parent.to_expr()
     key: Column = sort.keys[0].arg.to_expr()
-    before = rows.select(key=key)
-    before = before.mutate(before=before.key.lag())
-    falls = (
-        before.aggregate(n=((before.key < before.before) | before.key.isnull()).sum())
-        .to_pyarrow()["n"][0]
-        .as_py()
-    )
-    return table if falls else rows
+    keys = rows.select(key=key)
+    keys = keys.mutate(before=keys.key.lag())
+    misplaced = keys.filter((keys.key < keys.before) | keys.key.isnull())
+    return table if misplaced.count().to_pyarrow().as_py() else rows
 
 
 def select(con: Connection, sql: str) -> Table:
