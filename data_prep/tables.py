@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from recllm.config.schema import DataSection
-from recllm.data_prep.engines import Column, Connection, Table, engine
+from recllm.data_prep.engines import Column, Connection, Table
+from recllm.data_prep.engines.choice import engine
 from recllm.data_prep.engines.duckdb import quoted
 from recllm.data_prep.engines.duckdb import select as query
 

@@ -1,6 +1,7 @@
 """Text to values: what is understood is written down here, for engines understand differently."""
 
-from recllm.data_prep.engines import Column, engine
+from recllm.data_prep.engines import Column
+from recllm.data_prep.engines.choice import engine
 
 #: A number as people and programs write it; infinity is one to a computer.
 _NUMBER = r"(?i)^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|-?inf(inity)?)\s*\z"

@@ -77,14 +77,3 @@ class Engine(ABC):
     @abstractmethod
     def microseconds(self, time: Column) -> Column:
         """Microseconds since 1970 of a timestamp, int64."""
-
-
-def engine(name: str) -> Engine:
-    """The engine with this name in recipes, or of this Ibis backend."""
-    if name == "duckdb":
-        from recllm.data_prep.engines.duckdb import DuckDB
-
-        return DuckDB()
-    from recllm.data_prep.engines.spark import Spark
-
-    return Spark()

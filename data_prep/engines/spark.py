@@ -250,9 +250,10 @@ def _start(settings: SparkSection, place: Path) -> "SparkSession":
 @contextmanager
 def _own_folder(settings: SparkSection) -> Iterator[Path]:
     """A fresh folder in the warehouse that the recipe names, or where temporary files are."""
-    shared = settings.options.get(WAREHOUSE)
-    if shared is not None:
-        Path(str(shared)).mkdir(parents=True, exist_ok=True)
+    asked = settings.options.get(WAREHOUSE)
+    shared = None if asked is None else Path(str(asked))
+    if shared:
+        shared.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix="recllm-spark-", dir=shared, ignore_cleanup_errors=True
     ) as place:

@@ -185,7 +185,7 @@ def test_what_spark_needs_is_asked_for_before_work_starts(
 def test_a_master_that_does_not_answer_is_one_line(spark: DataSection, tmp_path: Path) -> None:
     code = (
         "from recllm.config.schema import SparkSection\n"
-        "from recllm.data_prep.engines import engine\n"
+        "from recllm.data_prep.engines.choice import engine\n"
         "from recllm.errors import UserError\n"
         "settings = SparkSection(master='k8s://nowhere.invalid')\n"
         "try:\n"

@@ -223,11 +223,16 @@ def test_rows_are_numbered_over_many_stretches(spark: DataSection, tmp_path: Pat
 MISTAKES = {
     "a short line": ("log.csv", b"user,item,time\na,x,1\nb,y\n", "wrong number of columns.*line 3"),
     "a long line": ("log.csv", b"user,item\na,x\nb,y,1\n", "wrong number of columns.*line 3"),
-    "not UTF-8": ("log.csv", b"user,item\na,caf\xe9\n", "not UTF-8.*line 2"),
+    # after what is read for the header
+    "not UTF-8": (
+        "log.csv",
+        b"user,item\n" + 4000 * b"a,x\n" + b"a,caf\xe9\n",
+        "not UTF-8.*line 4002",
+    ),
     "half an object": (
         "log.jsonl",
         b'{"user": 1, "item": 2}\n{"user": 1, \n',
-        "not JSON.*line 2",
+        "Malformed JSON|not JSON.*line 2",  # noticed already where the keys are looked for
     ),
     "no object": ("log.jsonl", b'{"user": 1, "item": 2}\n17\n', "not JSON.*line 2"),
     "JSON that is not UTF-8": ("log.jsonl", b'{"user":1,"item":"\xe9"}\n', "U[tT][fF]"),
