@@ -293,9 +293,9 @@ def _is_fractional(text: Column, seconds: Column) -> Column:
 
     number = text.try_cast("float64")
     dated = number.isnull() & text.re_search(r":\d\d\.\d*[1-9]")
-    return ibis.ifelse(
-        text.re_search(WHOLE), False, dated | (number != seconds.cast("float64"))
-    ).fill_null(False)
+    cut = dated | (number != seconds.cast("float64"))
+    fractional: Column = ibis.ifelse(text.re_search(WHOLE), False, cut)
+    return fractional.fill_null(False)
 
 
 def joined(text: Column, separator: str) -> Column:
