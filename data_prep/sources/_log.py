@@ -155,12 +155,15 @@ def write_log(
     Raises:
         UserError: nothing is left.
     """
+    import ibis
+
     counts = {}
     if items is not None and missing_items == "drop":
         interactions, counts = _of_known_items(interactions, items)
     found = scalars(interactions.aggregate(rows=interactions.count(), last=interactions.row.max()))
     if found["rows"] and found["last"] != found["rows"] - 1:
-        interactions = renumbered(interactions)
+        row = ibis.row_number().over(order_by=interactions.row)
+        interactions = interactions.mutate(row=row)
     write(con, interactions.order_by("row"), out / "interactions.parquet")
     log = read(con, out / "interactions.parquet")
     complete, titled = _complete(log.select("item_id").distinct(), items)
@@ -169,14 +172,6 @@ def write_log(
     write(con, complete, out / "items.parquet")
     size = scalars(complete.aggregate(items=complete.count()))
     return {"interactions": found["rows"]} | titled | counts | size
-
-
-def renumbered(interactions: Table) -> Table:
-    """The interactions in the order of `row`, which then counts from 0 without gaps."""
-    import ibis
-
-    row = ibis.row_number().over(order_by=interactions.row)
-    return interactions.mutate(row=row)
 
 
 def _of_known_items(interactions: Table, items: Table) -> tuple[Table, dict[str, int]]:
@@ -281,9 +276,8 @@ def _seconds(text: Column, dates: bool) -> Column:
     number = text.try_cast("float64")
     if dates:
         number = number.fill_null(text.try_cast(dt.Timestamp(timezone="UTC")).epoch_seconds())
-    sane: Column = ibis.ifelse(
-        number.abs() < LARGEST_TIME, number, None
-    )  # neither infinite nor NaN
+    # neither infinite nor NaN
+    sane: Column = ibis.ifelse(number.abs() < LARGEST_TIME, number, None)
     return ibis.ifelse(text.re_search(WHOLE), text.try_cast("int64"), sane.floor().cast("int64"))
 
 
