@@ -7,10 +7,13 @@ touched in Python.
 import html
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
+#: Its functions are made when it is imported, so that no type checker knows them.
+compute: Any = pyarrow.compute
 #: Entities may be escaped again and again ("&amp;amp;"); more than this is no accident.
 MOST_ESCAPES = 3
 #: What stands in a title where a page's script or style was taken for it.
@@ -42,9 +45,9 @@ def clean_batches(
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             text = column
             if name == "title":
-                broken = pc.fill_null(pc.match_substring_regex(text, BROKEN), False)
-                counts["titles_broken"] += pc.sum(broken).as_py() or 0
-                text = pc.if_else(broken, pa.scalar(None, pa.string()), text)
+                broken = compute.fill_null(compute.match_substring_regex(text, BROKEN), False)
+                counts["titles_broken"] += compute.sum(broken).as_py() or 0
+                text = compute.if_else(broken, pa.scalar(None, pa.string()), text)
             text = _clean(text, counts) if name in chosen else text
             arrays.append(_without_gaps(text) if name == "categories" else text)
         yield pa.record_batch(arrays, names=batch.schema.names)
@@ -52,36 +55,36 @@ def clean_batches(
 
 def _clean(text: pa.Array, counts: Counter[str]) -> pa.Array:
     stripped = _without_tags(text)
-    tagged = pc.not_equal(stripped, text)
+    tagged = compute.not_equal(stripped, text)
     readable, escaped = _unescaped(stripped)
     untagged = _without_tags(readable)  # of tags that were escaped
-    tagged = pc.or_(tagged, pc.not_equal(untagged, readable))
-    counts["texts_with_tags"] += pc.sum(tagged).as_py() or 0
+    tagged = compute.or_(tagged, compute.not_equal(untagged, readable))
+    counts["texts_with_tags"] += compute.sum(tagged).as_py() or 0
     counts["texts_with_entities"] += escaped
-    plain = pc.replace_substring_regex(untagged, SPACE, " ")
-    plain = pc.utf8_trim(plain, " ")
-    return pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.string()), plain)
+    plain = compute.replace_substring_regex(untagged, SPACE, " ")
+    plain = compute.utf8_trim(plain, " ")
+    return compute.if_else(compute.equal(plain, ""), pa.scalar(None, pa.string()), plain)
 
 
 def _without_gaps(paths: pa.Array) -> pa.Array:
     """Paths `A > B` without the elements of which nothing is left."""
-    paths = pc.replace_substring_regex(paths, r" *>( *>)+ *", " > ")
-    return pc.replace_substring_regex(paths, r"^ *> *| *> *$", "")
+    paths = compute.replace_substring_regex(paths, r" *>( *>)+ *", " > ")
+    return compute.replace_substring_regex(paths, r"^ *> *| *> *$", "")
 
 
 def _without_tags(text: pa.Array) -> pa.Array:
     for pattern, instead in ((HIDDEN, " "), (INLINE, ""), (TAG, " ")):
-        text = pc.replace_substring_regex(text, pattern, instead)
+        text = compute.replace_substring_regex(text, pattern, instead)
     return text
 
 
 def _unescaped(text: pa.Array) -> tuple[pa.Array, int]:
     """The texts with characters for entities, and how many held some."""
-    suspected = pc.fill_null(pc.match_substring_regex(text, ENTITY), False)
+    suspected = compute.fill_null(compute.match_substring_regex(text, ENTITY), False)
     before = text.filter(suspected)
     after = [_unescape(value) for value in before.to_pylist()]
     changed = sum(old != new for old, new in zip(before.to_pylist(), after, strict=True))
-    return pc.replace_with_mask(text, suspected, pa.array(after, pa.string())), changed
+    return compute.replace_with_mask(text, suspected, pa.array(after, pa.string())), changed
 
 
 def _unescape(text: str) -> str:

@@ -171,6 +171,7 @@ def write_log(
     Raises:
         UserError: nothing is left.
     """
+
     counts = {}
     if items is not None and missing_items == "drop":
         interactions, counts = _of_known_items(interactions, items)

@@ -17,7 +17,8 @@ from recllm.errors import UserError
 from .conftest import run_source
 
 META_2014 = """\
-{'asin': 'B1', 'title': "Men's Shirt", 'description': u'caf\\xe9 &amp; more', 'price': 1.5, 'brand': 'X', 'categories': [['Clothing', 'Men'], ['Gifts']], 'salesRank': {'Toys': 5}}
+{'asin': 'B1', 'title': "Men's Shirt", 'description': u'caf\\xe9 &amp; more', 'price': 1.5, \
+'brand': 'X', 'categories': [['Clothing', 'Men'], ['Gifts']], 'salesRank': {'Toys': 5}}
 {'asin': 'B2', 'categories': [['Clothing, Shoes', 'Women']], 'title': None, 'imUrl': 'http://x'}
 {"asin": "B3", "title": "In JSON", "categories": [["Toys"]]}
 """
