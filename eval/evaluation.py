@@ -59,7 +59,7 @@ def evaluate(
     pq.write_table(table, out / "predictions.parquet")
     predictions = Predictions.from_table(table, items)
     facts = Facts.read(inputs["split"], inputs["baselines"], split, rows.row, sids.codes)
-    settings = dump(recipe)["eval"] | {"dtype": recipe.model.dtype}
+    settings = dump(recipe)["eval"] | engine.choices(recipe.eval, recipe.model.dtype)
     tokens = count_tokens(checkpoint, histories, recipe.eval.beams)
     seconds = max(cost["seconds"], 0.01)
     cost |= {"rows_per_second": round(len(rows) / seconds, 2), **tokens}

@@ -15,7 +15,7 @@ class Eval(Stage):
     """Writes `predictions.parquet` and `metrics.json`."""
 
     name = "eval"
-    version = 2  # beyond accuracy of the baselines too; memory, tokens, the training's cost
+    version = 3  # states the batch size and the precision that were used
     parents = ("filter", "split", "sid", "prompts", "sft", "baselines")
     seeded = True
     publishes: ClassVar[dict[str, str]] = {

@@ -63,6 +63,8 @@ def test_every_test_row_has_a_prediction_and_none_is_invalid(folder: Path) -> No
     metrics = metrics_of(folder)
     assert table.num_rows == metrics["rows"] > 100
     assert metrics["invalid_rate"] == 0
+    assert metrics["settings"]["batch_tokens"] > 0  # what was taken where the recipe says nothing
+    assert metrics["settings"]["dtype"] in ("float32", "bfloat16")
     assert table["invalid"].to_numpy().sum() == 0
     assert all(len(set(ids)) == 20 for ids in table["item_ids"].to_pylist())
     hits = [ids.index(t) if t in ids else -1 for ids, t in _ids_and_targets(folder, table)]

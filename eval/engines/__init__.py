@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,3 +34,7 @@ class Engine(Plugin):
             checkpoint: a folder that `Recommender.save` wrote.
             dtype: `auto`, `float32` or `bfloat16`.
         """
+
+    @abstractmethod
+    def choices(self, settings: EvalSection, dtype: str) -> dict[str, Any]:
+        """What `rank` takes where these settings leave the choice to it, such as `batch_tokens`."""

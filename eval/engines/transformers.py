@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,3 +41,13 @@ class Transformers(Engine):
                 batch_tokens=settings.batch_tokens,
                 progress=advance,
             )
+
+    def choices(self, settings: EvalSection, dtype: str) -> dict[str, Any]:
+        """Tokens a batch by the device, and the precision that it has."""
+        from recllm.decoding.batching import default_batch_tokens
+        from recllm.models.backbone import resolve_device, resolve_dtype
+
+        return {
+            "batch_tokens": settings.batch_tokens or default_batch_tokens(resolve_device()),
+            "dtype": str(resolve_dtype(dtype)).removeprefix("torch."),
+        }

@@ -1,6 +1,7 @@
 """`recllm data stats`: figures for people and as JSON."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,9 @@ def test_figures_of_a_log(tmp_path: Path, split: str) -> None:
     assert (log["users"], log["items"], log["interactions"]) == (12, 12, 96)
     assert log["density"] == pytest.approx(96 / 144)
     assert log["lengths"]["median"] == 8
+    # nobody repeats: a sequence of 8 has 7 pairs and 6 triples, each of them once
+    assert log["approximate_entropy"]["per_sequence_m2"] == pytest.approx(math.log(7 / 6))
+    assert sum(n for _, n in found["curves"]["interactions_over_time"]) == 96
     assert found["counts"]["filter"]["users_below_k_core"] == 1
     assert found["split"]["test"] == found["counts"]["split"]["test"] > 0
     assert found["leaks"] == []
@@ -43,6 +47,7 @@ def test_figures_of_a_log(tmp_path: Path, split: str) -> None:
     text = recllm("data", "stats", recipe, f"data.split={split}").out
     lines = {tuple(line.split()) for line in text.splitlines()}
     assert {("users", "12"), ("median", "8"), ("last", "time", "1970-01-19", "00:00")} <= lines
+    assert ("approximate", "entropy", "per", "sequence", "m2", "0.1542") in lines
     assert ("users", "below", "k", "core", "1") in lines
     assert ("leaks", "0") in lines
     assert f"{hit['value']:.4f} [{hit['ci95'][0]:.4f}, {hit['ci95'][1]:.4f}]" in text

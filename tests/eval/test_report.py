@@ -41,6 +41,30 @@ def make_slices(*labels: str) -> list[dict[str, Any]]:
     ]
 
 
+STATISTICS: dict[str, Any] = {
+    "log": {
+        "users": 500,
+        "items": 300,
+        "density": 0.033,
+        "lengths": {"min": 5.0, "median": 8.0, "max": 90.0},
+        "repeat_rate": 0.125,
+        "approximate_entropy": {"per_sequence_m2": 0.2, "pooled_m1": 3.25},
+        "first_time": 0,
+        "last_time": 86_400,
+        "duplicates": 7,
+        "order_only": False,
+    },
+    "split": {"name": "leave-one-out", "train": 4000, "test": 500, "test_cold_share": 0.02},
+    "leaks": [{"fault": "rows of test have no history", "count": 3, "row": 1}],
+    "repeated_targets": {"train": 40, "valid": 4, "test": 5},
+    "curves": {
+        "sequences_by_length": [[5, 300], [10, 150], [15, 50]],
+        "interactions_by_popularity": [[0.0, 0.0], [0.1, 0.4], [1.0, 1.0]],
+        "interactions_over_time": [[0, 3000], [21_600, 2000]],
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def inputs() -> ReportInputs:
     metrics = {
@@ -85,6 +109,7 @@ def inputs() -> ReportInputs:
         metrics=metrics,
         training=[*training, *validation, {"step": 30, "train_loss": 1.0}],
         data_counts={"ingest": {"interactions": 5000}, "split": {"train": 4000, "test": 500}},
+        statistics=STATISTICS,
         stages={"ingest": {"seconds": 1.5, "peak_memory_bytes": 2**28}},
         sid_health={"items": 300, "levels": [level, level], "collision_rate": 0.08},
         examples=[example],
@@ -144,7 +169,7 @@ def render(inputs: ReportInputs, folder: Path) -> tuple[str, str]:
 
 def test_page_is_well_formed_and_holds_every_section(rendered: tuple[str, str]) -> None:
     page = Page(rendered[0])
-    wanted = "headline slices examples training beyond-accuracy sids data cost settings recipe"
+    wanted = "headline slices examples training beyond-accuracy data sids cost settings recipe"
     assert [i for i in page.ids if i in wanted.split()] == wanted.split()
     assert len(page.ids) == len(set(page.ids))
     assert {"svg", "table", "details"} <= page.tags
@@ -235,11 +260,52 @@ def test_metrics_by_sid_stand_beside_those_by_item(inputs: ReportInputs, tmp_pat
     assert "| this model, by SID | 0.2512 [0.2412, 0.2612] |" in markdown
 
 
+def test_the_log_is_described_and_drawn(rendered: tuple[str, str]) -> None:
+    data = section(rendered[0], "data")
+    rows = rows_of(data)
+    for row in (
+        ["users", "500"],
+        ["repeat rate", "12.5 %"],
+        ["approximate entropy pooled m1", "3.25"],
+        ["last time", "1970-01-02 00:00"],
+        ["duplicates", "7"],
+        ["length max", "90"],
+        ["test cold share", "2 %"],
+        ["rows of test have no history", "3"],
+        ["train targets that repeat", "40"],
+        ["ingest", "interactions", "5,000"],
+    ):
+        assert row in rows
+    assert data.count("<svg") == 3
+    assert "the last bar holds all from 15 on" in data
+    assert "Interactions over time, 6 hours a bar" in data
+    assert "| density share of all pairs of user and item that occur | 0.033 |" in rendered[1]
+
+
+def test_a_log_of_one_length_and_without_times_has_one_plot(tmp_path: Path) -> None:
+    log = STATISTICS["log"] | {"order_only": True, "first_time": None, "last_time": None}
+    popularity = STATISTICS["curves"]["interactions_by_popularity"]
+    curves = {"sequences_by_length": [[5, 500]], "interactions_by_popularity": popularity}
+    statistics = STATISTICS | {"log": log, "curves": curves, "leaks": []}
+    data = section(render(ReportInputs("x", statistics=statistics), tmp_path)[0], "data")
+    assert data.count("<svg") == 1
+    assert ["time", "order only"] in rows_of(data) and ["leaks", "0"] in rows_of(data)
+
+
+def test_times_that_are_no_dates_are_drawn_as_numbers(tmp_path: Path) -> None:
+    bars = [[1_580_515_200_000, 3], [1_580_601_600_000, 4]]  # milliseconds
+    curves = STATISTICS["curves"] | {"interactions_over_time": bars}
+    statistics = STATISTICS | {"curves": curves}
+    text = render(ReportInputs("x", statistics=statistics), tmp_path)[0]
+    assert "interactions by time, as the log has it" in text
+
+
 PARTS = {
     "metrics": ("headline", "slices", "beyond-accuracy", "cost", "settings"),
     "training": ("training",),
     "stages": ("cost",),
     "data_counts": ("data",),
+    "statistics": ("data",),
     "sid_health": ("sids",),
     "examples": ("examples",),
     "recipe_yaml": ("recipe",),
