@@ -155,7 +155,7 @@ def without_repeats(log: Table, consecutive: bool) -> tuple[Table, dict[str, int
         sequence = ibis.window(group_by=keyed[owner], order_by=order)
         before = {f"{name}_before": keyed[name].lag().over(sequence) for name in same}
         marked = keyed.mutate(**before)
-        equal = ibis.and_(*(marked[name] == marked[f"{name}_before"] for name in same))
+        equal: Column = ibis.and_(*(marked[name] == marked[f"{name}_before"] for name in same))
         repeated = equal.fill_null(False)
     else:
         group = ibis.window(group_by=[keyed[name] for name in (owner, *same)], order_by=order)

@@ -2,8 +2,13 @@
 
 from recllm.catalog.split_names import HELD_OUT, SPLITS
 from recllm.data_prep.splits import Split
+<<<<<<< HEAD
 from recllm.data_prep.splits._positions import number_groups
 from recllm.data_prep.tables import Connection, Table, scalars
+=======
+from recllm.data_prep.splits._positions import SPLITS, number_groups
+from recllm.data_prep.tables import Column, Connection, Table, scalars
+>>>>>>> filter
 from recllm.errors import UserError
 
 
@@ -40,19 +45,26 @@ class Given(Split):
         # What may be no target needs no label: among training interactions it is one of them.
         other = ~trained & (placed.is_target | placed.split.notnull())
         by_sequence = ibis.window(group_by=placed.sequence)
-        last_trained = ibis.ifelse(trained, placed.end, None).max().over(by_sequence)
+        trained_at: Column = ibis.ifelse(trained, placed.end, None)
+        other_at: Column = ibis.ifelse(other, placed.end, None)
+        tested_at: Column = ibis.ifelse(tested, placed.end, None)
         positions = placed.mutate(
             start=placed.end - history,
-            train_end=(last_trained + 1).fill_null(0),
-            first_other=ibis.ifelse(other, placed.end, None).min().over(by_sequence),
-            first_tested=ibis.ifelse(tested, placed.end, None).min().over(by_sequence),
+            train_end=(trained_at.max().over(by_sequence) + 1).fill_null(0),
+            first_other=other_at.min().over(by_sequence),
+            first_tested=tested_at.min().over(by_sequence),
             target_of=ibis.ifelse((history > 0) & placed.is_target, placed.split, None),
         )
+<<<<<<< HEAD
         held_out = positions.split.isin(HELD_OUT) & positions.is_target
+=======
+        history_only: Column = positions.split.isnull() | ~positions.is_target
+        held_out = positions.split.isin(SPLITS[1:]) & positions.is_target
+>>>>>>> filter
         early = (positions.split == "train") & (positions.end > positions.first_other)
         early |= (positions.split == "valid") & (positions.end > positions.first_tested)
         sums = {
-            "history_only": (positions.split.isnull() | ~positions.is_target).sum(),
+            "history_only": history_only.sum(),
             "no_history": (held_out & (positions.end == 0)).sum(),
             "unknown": (~positions.split.isin(SPLITS)).sum(),
             "early": positions.sequence.nunique(where=early.fill_null(False)),

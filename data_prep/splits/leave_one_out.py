@@ -2,7 +2,7 @@
 
 from recllm.data_prep.splits import Split
 from recllm.data_prep.splits._positions import number_groups, refuse_ready_made
-from recllm.data_prep.tables import Connection, Table, scalars
+from recllm.data_prep.tables import Column, Connection, Table, scalars
 
 
 class LeaveOneOut(Split):
@@ -47,12 +47,11 @@ def _find_last_two(placed: Table, all_are_targets: bool) -> Table:
 
     if all_are_targets:
         return placed.mutate(valid_end=placed.length - 2, test_end=placed.length - 1)
-    user = ibis.window(group_by=placed.sequence)
-    last = ibis.ifelse(placed.is_target, placed.end, None).max()
-    placed = placed.mutate(test_end=last.over(user))
+    target_at: Column = ibis.ifelse(placed.is_target, placed.end, None)
+    placed = placed.mutate(test_end=target_at.max().over(group_by=placed.sequence))
     earlier = placed.is_target & (placed.end < placed.test_end)
-    user = ibis.window(group_by=placed.sequence)
-    return placed.mutate(valid_end=ibis.ifelse(earlier, placed.end, None).max().over(user))
+    earlier_at: Column = ibis.ifelse(earlier, placed.end, None)
+    return placed.mutate(valid_end=earlier_at.max().over(group_by=placed.sequence))
 
 
 def _counts(placed: Table, all_are_targets: bool) -> dict[str, int]:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from recllm.data_prep.splits._positions import number_groups, refuse_ready_made
 from recllm.data_prep.splits._shares import SharedOut
-from recllm.data_prep.tables import Connection, Table, scalars
+from recllm.data_prep.tables import Column, Connection, Table, scalars
 
 #: Hexadecimal digits of a digest that decide.
 DIGITS = 8
@@ -46,7 +46,8 @@ class UserDisjoint(SharedOut):
         )
         placed = number_groups(con, log, "user_id").join(users, "user_id")
         trained, can_be_target = placed.part == "train", placed.is_target & (placed.end > 0)
-        last = ibis.ifelse(can_be_target, placed.end, None).max().over(group_by=placed.sequence)
+        target_at: Column = ibis.ifelse(can_be_target, placed.end, None)
+        last = target_at.max().over(group_by=placed.sequence)
         chosen = can_be_target if self.held_out_targets == "all" else trained | (placed.end == last)
         positions = placed.mutate(
             start=0,

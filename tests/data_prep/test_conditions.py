@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from naive_data import Log, load, logs, write_rows
 
 from recllm.config.schema import DataSection
+from recllm.config.validation import validate
 from recllm.data_prep.conditions import (
     meet_conditions,
     of_behaviors,
@@ -331,6 +332,14 @@ def test_ready_made_histories_refuse_every_filter(
 def test_settings_that_cannot_be(data: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_recipe(**data)
+
+
+def test_history_only_interactions_cannot_be_trained_in_one_pass() -> None:
+    raw = {"output_dir": "unused", "model": {"name": "unused"}, "sft": {"targets": "all"}}
+    with pytest.raises(UserError, match=r"sft\.targets: all trains every interaction"):
+        validate(raw | {"data": {"target_behaviors": ["buy"]}})
+    same = {"target_behaviors": ["buy"], "history_behaviors": ["buy"]}
+    assert not validate(raw | {"data": same}).data.has_history_only
 
 
 def test_nothing_is_touched_without_conditions(con: Any, tmp_path: Path) -> None:

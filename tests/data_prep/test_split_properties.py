@@ -75,7 +75,7 @@ def test_temporal_by_shares(
     wanted = [min(len(log), max(1, round(len(log) * share))) for share in (sum(shares), shares[1])]
     cuts = [times[len(times) - later] for later in wanted]
     split = Temporal(valid_share=shares[0], test_share=shares[1])
-    compare(split, log, drop_cold, naive_data.temporal(log, *cuts, drop_cold))
+    compare(split, log, drop_cold, naive_data.temporal(log, cuts[0], cuts[1], drop_cold))
     # equal times stay together, so that a side can only grow
     for cut, least in zip(cuts, wanted, strict=True):
         assert sum(time >= cut for time in times) >= least

@@ -98,18 +98,18 @@ def without_repeats(log: Log, consecutive: bool) -> Log:
 
 def leave_one_out(log: Log, drop_cold: bool = False) -> tuple[Tables, Counts]:
     """The last target of each user is tested, the one before it validated."""
-    labelled, counts = {}, Counter(users_too_short=0, users_with_tied_last_times=0)
+    labelled, counts = {}, {"users_too_short": 0, "users_with_tied_last_times": 0}
     if "is_target" in log[0]:
         counts["after_test"] = 0
     for user, own in by_owner(log).items():
         targets = [place for place, row in enumerate(own) if row.get("is_target", True)]
         labels = [_if_target(row, place, "train") for place, row in enumerate(own)]
         train_end = len(own)
-        if len(targets) >= 2:
-            valid, test = targets[-2:]
+        valid, test = [-1, -1, *targets][-2:]
+        if valid >= 0:
             tied = own[valid]["timestamp"] == own[test]["timestamp"]
             counts["users_with_tied_last_times"] += tied
-        if len(targets) >= 2 and targets[-2] > 0:
+        if valid > 0:
             labels[valid], labels[test], train_end = "valid", "test", valid
             if "is_target" in own[0]:
                 counts["after_test"] += len(own) - 1 - test
@@ -180,7 +180,10 @@ def user_disjoint(
     log: Log, seed: int, shares: tuple[float, float], only_last: bool, drop_cold: bool = False
 ) -> tuple[Tables, Counts]:
     """Whole users are trained on, validated on or tested on."""
-    labelled, counts = {}, Counter({f"{name}_users": 0 for name in SPLITS}, users_too_short=0)
+    labelled, counts = (
+        {},
+        dict.fromkeys([*(f"{name}_users" for name in SPLITS), "users_too_short"], 0),
+    )
     for user, own in by_owner(log).items():
         part = part_of_user(user, seed, *shares)
         labels = [_if_target(row, place, part) for place, row in enumerate(own)]
