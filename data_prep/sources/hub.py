@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
+from recllm.config.model_section import HUB_ID
 from recllm.config.registry import unknown_name
-from recllm.config.schema import HUB_ID
 from recllm.data_prep.sources import Source
 from recllm.data_prep.sources._log import TEXT_COLUMNS, choose, require
 from recllm.data_prep.sources._reading import existing

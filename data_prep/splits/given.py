@@ -2,13 +2,8 @@
 
 from recllm.catalog.split_names import HELD_OUT, SPLITS
 from recllm.data_prep.splits import Split
-<<<<<<< HEAD
 from recllm.data_prep.splits._positions import number_groups
-from recllm.data_prep.tables import Connection, Table, scalars
-=======
-from recllm.data_prep.splits._positions import SPLITS, number_groups
 from recllm.data_prep.tables import Column, Connection, Table, scalars
->>>>>>> filter
 from recllm.errors import UserError
 
 
@@ -55,12 +50,8 @@ class Given(Split):
             first_tested=tested_at.min().over(by_sequence),
             target_of=ibis.ifelse((history > 0) & placed.is_target, placed.split, None),
         )
-<<<<<<< HEAD
-        held_out = positions.split.isin(HELD_OUT) & positions.is_target
-=======
         history_only: Column = positions.split.isnull() | ~positions.is_target
-        held_out = positions.split.isin(SPLITS[1:]) & positions.is_target
->>>>>>> filter
+        held_out = positions.split.isin(HELD_OUT) & positions.is_target
         early = (positions.split == "train") & (positions.end > positions.first_other)
         early |= (positions.split == "valid") & (positions.end > positions.first_tested)
         sums = {
