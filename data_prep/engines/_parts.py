@@ -22,11 +22,15 @@ def join_parts(parts: Path, path: Path, schema: pa.Schema) -> None:
                 for batch in file.iter_batches(BATCH):
                     held.append(batch)
                     if sum(map(len, held)) >= ROW_GROUP:
-                        _flush(writer, held, schema)
-        _flush(writer, held, schema)
+                        held = _write_group(writer, held, schema)
+        if held:
+            _write_group(writer, held, schema)
 
 
-def _flush(writer: pq.ParquetWriter, held: list[pa.RecordBatch], schema: pa.Schema) -> None:
-    if held:
-        writer.write_table(pa.Table.from_batches(held).cast(schema), row_group_size=ROW_GROUP)
-        held.clear()
+def _write_group(
+    writer: pq.ParquetWriter, held: list[pa.RecordBatch], schema: pa.Schema
+) -> list[pa.RecordBatch]:
+    """Write a row group, as full as can be; what is left over is returned."""
+    table = pa.Table.from_batches(held)
+    writer.write_table(table.slice(0, ROW_GROUP).cast(schema), row_group_size=ROW_GROUP)
+    return table.slice(ROW_GROUP).to_batches()

@@ -65,8 +65,8 @@ def load_json(con: Connection, path: Path, columns: Mapping[str, str], array: bo
             broken = _not_utf8().when(bad & other, "no JSON object").when(bad, "not JSON")
             raw = F.col(_LINE)
             fields = {own: F.col("parsed").getField(own) for own in columns.values()}
-        compact = {new: _compact(fields[own]) for new, own in columns.items()}
-        return number_stretches(con, _checked(rows, compact, broken, raw), "row")
+        texts = {new: fields[own] for new, own in columns.items()}
+        return number_stretches(con, _checked(rows, texts, broken, raw), "row")
 
 
 def load_parquet(con: Connection, path: Path, columns: Mapping[str, str]) -> Table:
@@ -216,14 +216,6 @@ def _from_latin_1(text: "Column") -> "Column":
     import pyspark.sql.functions as F
 
     return F.encode(text, "ISO-8859-1").cast("string")
-
-
-def _compact(text: "Column") -> "Column":
-    """Lists and objects are told without white space; all else as it stands in the file."""
-    import pyspark.sql.functions as F
-
-    nested = F.rlike(text, F.lit(r"^[\[{]"))
-    return F.when(nested, F.coalesce(F.get_json_object(text, "$"), text)).otherwise(text)
 
 
 def _as_text(column: "Column", type_: Any) -> "Column":

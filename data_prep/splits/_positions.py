@@ -43,7 +43,8 @@ def number_groups(con: Connection, log: Table, key: str) -> Table:
         log = log.join(groups.select(key, "sequence"), key)
     log = log.drop("user_id")
     order = [log.timestamp, log.row]
-    places = log.mutate(end=ibis.row_number().over(group_by=log.sequence, order_by=order))
+    place = ibis.row_number().over(group_by=log.sequence, order_by=order)
+    places = log.mutate(end=place.cast("int64"))  # Spark counts in int32
     if "is_target" not in log.columns:
         places = places.mutate(is_target=ibis.literal(True))
     return materialise(con, places).join(groups, "sequence")

@@ -17,7 +17,7 @@ OWNED_SPARK_OPTIONS = {
     "spark.master": "set data.spark.master",
     "spark.sql.session.timeZone": "times are read as UTC",
     "spark.sql.ansi.enabled": "a number that overflows is always an error",
-    "spark.sql.json.enableExactStringParsing": "numbers in JSON are read as they stand",
+    "spark.sql.json.enableExactStringParsing": "values in JSON are read as DuckDB does",
     "spark.sql.legacy.parquet.nanosAsLong": "nanoseconds in Parquet are always read",
 }
 

@@ -162,7 +162,7 @@ def test_mistakes_are_one_clear_line(case: str, tmp_path: Path) -> None:
 def test_values_that_cannot_be_understood_are_named_by_the_dataset(tmp_path: Path) -> None:
     path = tmp_path / "given"
     Dataset.from_list([LOG[0], LOG[1] | {"user_id": ""}]).save_to_disk(path)
-    with pytest.raises(UserError, match=rf"^{path}: the column 'user_id' .* first in row 2"):
+    with pytest.raises(UserError, match=rf"^{path}: missing user_id .* first in row 2"):
         ingest_into(tmp_path / "out", path=path)
 
 

@@ -194,11 +194,11 @@ MISTAKES: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "a list that is none": (
         {"Toys.test.csv": MINIONEREC_HEADER + "A1,[''],t,\"[1, 2\",2,[''],s\n"},
-        r"'history_item_id' .* 1 row, first in line 2",
+        r"'history_item_id'\) in 1 row, first in line 2",
     ),
     "code in a list": (
         {"Toys.test.csv": MINIONEREC_HEADER + "A1,[''],t,[print(1)],2,[''],s\n"},
-        r"'history_item_id' .* 1 row, first in line 2",
+        r"'history_item_id'\) in 1 row, first in line 2",
     ),
     "half an index": ({"Toys.index.json": '{"0": ["<a_1>"'}, r"expected JSON, but"),
     "an empty index": ({"Toys.index.json": ""}, r"the file is empty"),

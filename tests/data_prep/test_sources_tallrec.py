@@ -99,12 +99,12 @@ MISTAKES: dict[str, tuple[dict[str, str], str]] = {
         {"a.test.json": "[]", "b.test.json": "[]"},
         r"expected one test file, found a\.test\.json, b\.test\.json",
     ),
-    "another answer": (broken(output="Maybe."), r"'output' .* 1 row, first in line 2"),
-    "no answer": (broken(output=""), r"'output' .* 1 row, first in line 2"),
-    "another text": (broken(input="Does she like it?"), r"'input' .* 1 row, first in line 2"),
+    "another answer": (broken(output="Maybe."), r"'output'\) in 1 row, first in row 2"),
+    "no answer": (broken(output=""), r"'output'\) in 1 row, first in row 2"),
+    "another text": (broken(input="Does she like it?"), r"'input'\) in 1 row, first in row 2"),
     "no target": (
         broken(input='User Preference: "A"\nUser Unpreference: \nWhether the user will?'),
-        r"'input' .* 1 row",
+        r"'input'\) in 1 row",
     ),
     "other keys": ({"test.json": '[{"prompt": "x"}]'}, r"instruction, input and output, found pro"),
 }

@@ -160,7 +160,7 @@ def test_ready_made_histories_are_neither_filtered_nor_split_again(
 
 def test_histories_that_cannot_be_understood(chains: Path, prepare: Prepare) -> None:
     (chains / "valid.csv").write_text("history,target\n[i1,i2\n")
-    with pytest.raises(UserError, match=r"'history' .* 1 row, first in line 2"):
+    with pytest.raises(UserError, match=r"'history'\) in 1 row, first in line 2"):
         prepare("split", source="chains", path=chains, k_core=0, split="given")
     (chains / "valid.csv").unlink()
     with pytest.raises(UserError, match=r"expected a file valid\.\*"):
