@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",  # what overflows is an error, as in DuckDB
-    "spark.sql.json.enableExactStringParsing": "false",  # nested values lose white space, as in DuckDB
+    "spark.sql.json.enableExactStringParsing": "false",  # nested values are told as in DuckDB
     "spark.sql.legacy.parquet.nanosAsLong": "true",  # else nanoseconds cannot be read at all
 }
 #: What a recipe may set otherwise.

@@ -178,6 +178,8 @@ def write_log(
     found = scalars(interactions.aggregate(rows=interactions.count(), last=interactions.row.max()))
     if found["rows"] and found["last"] != found["rows"] - 1:
         interactions = renumbered(con, interactions)
+    numbers = [name for name, kind in interactions.schema().items() if kind.is_integer()]
+    interactions = interactions.cast(dict.fromkeys(numbers, "int64"))  # Spark counts in int32
     write(con, interactions.order_by("row"), out / "interactions.parquet")
     log = read(con, out / "interactions.parquet")
     complete, titled = _complete(log.select("item_id").distinct(), items)

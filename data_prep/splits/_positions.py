@@ -44,10 +44,12 @@ def number_groups(con: Connection, log: Table, key: str) -> Table:
     log = log.drop("user_id")
     order = [log.timestamp, log.row]
     place = ibis.row_number().over(group_by=log.sequence, order_by=order)
-    places = log.mutate(end=place.cast("int64"))  # Spark counts in int32
+    places = log.mutate(end=place)
     if "is_target" not in log.columns:
         places = places.mutate(is_target=ibis.literal(True))
-    return materialise(con, places).join(groups, "sequence")
+    places = materialise(con, places)
+    places = places.mutate(end=places.end.cast("int64"))  # Spark counts in int32
+    return places.join(groups, "sequence")
 
 
 def label_parts(placed: Table) -> tuple[Table, dict[str, int]]:
