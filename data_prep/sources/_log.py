@@ -76,7 +76,6 @@ def read_interactions(
     Raises:
         UserError: the file cannot be read, or more rows are wrong than may be set aside.
     """
-
     table = load(con, path, chosen) if loaded is None else loaded
     order = next((name for name in ("time", "position") if name in chosen), None)
     ids = {name: _present(table[name]) for name in ("user_id", "item_id")}
@@ -250,7 +249,9 @@ def _present(ids: Column) -> Column:
 
 
 def _is_whole_float(ids: Column) -> Column:
-    return ids.endswith(".0") & ids.re_search(r"^-?\d+\.0\z")
+    import ibis
+
+    return ibis.ifelse(ids.endswith(".0"), ids.re_search(r"^-?\d+\.0\z"), False)
 
 
 def _without_point(ids: Column) -> Column:
@@ -283,8 +284,12 @@ def _seconds(text: Column, dates: bool) -> Column:
 
 def _is_fractional(text: Column, seconds: Column) -> Column:
     """Whether the whole seconds of a time are less than what its text says."""
-    number = parse_float(text).fill_null(parse_time(text))
-    return (parse_int(text).isnull() & (number != seconds.cast("float64"))).fill_null(False)
+    import ibis
+
+    cut = parse_float(text).fill_null(parse_time(text)) != seconds.cast("float64")
+    # Not `&`, by which DuckDB would parse every text as a number and as a date.
+    fractional: Column = ibis.ifelse(parse_int(text).notnull(), False, cut)
+    return fractional.fill_null(False)
 
 
 def joined(text: Column, separator: str) -> Column:
