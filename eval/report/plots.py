@@ -131,7 +131,7 @@ def bar_plot(
         width = 0.9 * (lefts[1] - lefts[0])
         axes.bar(lefts, heights, width=width, align="edge", color=SERIES[0])
         if dates:
-            locator = AutoDateLocator(maxticks=8)
+            locator = AutoDateLocator(minticks=3, maxticks=8)
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
