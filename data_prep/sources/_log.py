@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from recllm.data_prep.sources._reading import column_names, load, missing_column
-from recllm.data_prep.sources._rejects import Rejects, refuse  # noqa: F401 (sources take it from here)
+from recllm.data_prep.sources._rejects import Rejects
 from recllm.data_prep.tables import (
     Column,
     Connection,

@@ -12,7 +12,6 @@ from recllm.data_prep.sources._log import (
     clean_ids,
     item_columns,
     read_items,
-    refuse,
     require,
     write_log,
 )
@@ -23,6 +22,7 @@ from recllm.data_prep.sources._reading import (
     load,
     require_table,
 )
+from recllm.data_prep.sources._rejects import refuse
 from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
 from recllm.data_prep.values import is_json, parse_list, stripped
 from recllm.errors import UserError

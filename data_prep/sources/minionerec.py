@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from recllm.data_prep.sources import Source
-from recllm.data_prep.sources._log import clean_ids, refuse, write_log
+from recllm.data_prep.sources._log import clean_ids, write_log
 from recllm.data_prep.sources._peer_files import (
     catalogue,
     count_sids,
@@ -22,6 +22,7 @@ from recllm.data_prep.sources._peer_files import (
     require_own_ids,
 )
 from recllm.data_prep.sources._reading import column_names, load
+from recllm.data_prep.sources._rejects import refuse
 from recllm.data_prep.sources.chains import SPLITS, in_sequences, item_ids
 from recllm.data_prep.tables import Connection, Table, materialise, scalars
 from recllm.errors import UserError

@@ -5,9 +5,10 @@ from pathlib import Path
 from pydantic import Field
 
 from recllm.data_prep.sources import Source
-from recllm.data_prep.sources._log import refuse, write_log
+from recllm.data_prep.sources._log import write_log
 from recllm.data_prep.sources._peer_files import folder_of, listed
 from recllm.data_prep.sources._reading import column_names, load
+from recllm.data_prep.sources._rejects import refuse
 from recllm.data_prep.sources.chains import SPLITS, as_log
 from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
 from recllm.errors import UserError

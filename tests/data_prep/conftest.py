@@ -40,6 +40,19 @@ class Prepared:
     def rows(self, stage: str, table: str) -> list[dict[str, Any]]:
         return pq.read_table(self.folders[stage] / f"{table}.parquet").to_pylist()
 
+    def histories(self, split: str) -> list[tuple[str, list[str], str]]:
+        """User, history and target of each row of a split, as the user's ids."""
+        ids = {r["item"]: r["item_id"] for r in self.rows("filter", "items")}
+        sequences = self.rows("split", "sequences")
+        return [
+            (
+                r["user_id"],
+                [ids[i] for i in sequences[r["sequence"]]["items"][r["start"] : r["end"]]],
+                ids[r["target"]],
+            )
+            for r in self.rows("split", split)
+        ]
+
 
 def make_recipe(**data: Any) -> Recipe:
     return validate({"output_dir": "unused", "model": {"name": "unused"}, "data": data})

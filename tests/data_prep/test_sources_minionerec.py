@@ -43,26 +43,12 @@ def ingest(path: Path, out: Path, **options: Any) -> dict[str, int]:
     return run_source(Minionerec(path=path, **options), out)
 
 
-def rows_of(done: Any, name: str) -> Rows:
-    """User, history and target of each row of a split, as the user's ids."""
-    ids = {r["item"]: r["item_id"] for r in done.rows("filter", "items")}
-    sequences = done.rows("split", "sequences")
-    return [
-        (
-            r["user_id"],
-            [ids[i] for i in sequences[r["sequence"]]["items"][r["start"] : r["end"]]],
-            ids[r["target"]],
-        )
-        for r in done.rows("split", name)
-    ]
-
-
 def test_rows_and_items(tmp_path: Path, prepare: Prepare) -> None:
     path = place(tmp_path / "toys", MINIONEREC)
     done = prepare(source="minionerec", path=str(path), k_core=0, split="given")
-    assert rows_of(done, "train") == [("A1", ["0", "1"], "2"), ("A1", ["1", "2"], "0")]
-    assert rows_of(done, "valid") == [("A1", ["2", "0"], "10")]
-    assert rows_of(done, "test") == [("A2", ["1"], "2"), ("A1", ["2"], "1")]
+    assert done.histories("train") == [("A1", ["0", "1"], "2"), ("A1", ["1", "2"], "0")]
+    assert done.histories("valid") == [("A1", ["2", "0"], "10")]
+    assert done.histories("test") == [("A2", ["1"], "2"), ("A1", ["2"], "1")]
     assert done.rows("filter", "items") == [
         {
             "item": 0,

@@ -107,23 +107,9 @@ def chains(write_file: Write) -> Path:
     return path.parent
 
 
-def histories(done: Any, name: str) -> list[tuple[str, list[str], str]]:
-    """User, history and target of each row of a split, as the user's ids."""
-    ids = {r["item"]: r["item_id"] for r in done.rows("filter", "items")}
-    sequences = done.rows("split", "sequences")
-    return [
-        (
-            r["user_id"],
-            [ids[i] for i in sequences[r["sequence"]]["items"][r["start"] : r["end"]]],
-            ids[r["target"]],
-        )
-        for r in done.rows("split", name)
-    ]
-
-
 def test_ready_made_histories(chains: Path, prepare: Prepare) -> None:
     done = prepare("split", source="chains", path=chains, k_core=0, split="given")
-    assert histories(done, "train") == [
+    assert done.histories("train") == [
         ("chain 0", ["i1"], "i2"),
         ("chain 0", ["i1", "i2"], "i3"),
         ("chain 0", ["i2", "i3"], "i1"),
@@ -131,8 +117,8 @@ def test_ready_made_histories(chains: Path, prepare: Prepare) -> None:
         ("chain 1", ["i2", "i2"], "i2"),
         ("chain 1", ["i2", "i2"], "i2"),
     ]
-    assert histories(done, "valid") == [("u", ["i1", "i2"], "i3"), ("u", ["i1", "i2", "i3"], "i4")]
-    assert histories(done, "test") == [("row 1", ["i4"], "i5"), ("row 2", ["i4", "i5"], "i6")]
+    assert done.histories("valid") == [("u", ["i1", "i2"], "i3"), ("u", ["i1", "i2", "i3"], "i4")]
+    assert done.histories("test") == [("row 1", ["i4"], "i5"), ("row 2", ["i4", "i5"], "i6")]
     sequences = done.rows("split", "sequences")
     lengths = [(s["user_id"], len(s["items"]), s["train_end"]) for s in sequences]
     assert lengths == [
@@ -258,6 +244,6 @@ def test_flower_video_games(real_data: Path, prepare: Prepare) -> None:
         expected = pyarrow.csv.read_csv(path / f"{name}.csv.gz").to_pylist()
         user = "chain_id" if name == "train" else "user_id"
         prefix = "chain " if name == "train" else ""
-        assert sorted(histories(done, name)) == sorted(
+        assert sorted(done.histories(name)) == sorted(
             (f"{prefix}{r[user]}", str(r["history"]).split(), str(r["target"])) for r in expected
         )
