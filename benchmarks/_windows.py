@@ -2,9 +2,11 @@
 
 All start from the same Parquet file (row, user_id, item_id, timestamp), keep its k-core, number
 the items in the order of their ids, hold out the last two interactions of each user (leave-one-out)
-and give every training target with the items before it, at most MAX_HISTORY.
+and write every training target with the items before it, at most MAX_HISTORY: the loops as
+MiniOneRec does, a line of CSV with a list for each window, pandas as Parquet with offsets.
 """
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -104,6 +106,12 @@ def windows_by_loops(log: Path) -> list[Window]:
     return windows
 
 
+def write_by_loops(log: Path, out: Path) -> None:
+    """The windows of the loops as CSV."""
+    with out.open("w", newline="") as file:
+        csv.writer(file).writerows(windows_by_loops(log))
+
+
 def _core_by_loops(visits: dict[str, Visits]) -> dict[str, Visits]:
     """Drop rare items, then users with too few, until nothing changes."""
     while True:
@@ -155,3 +163,13 @@ def offsets_by_pandas(log: Path) -> Offsets:
     end = np.flatnonzero((place > 0) & (place < lengths[sequence] - HELD_OUT))
     first = np.maximum(starts[sequence[end]], end - MAX_HISTORY)
     return Offsets(pa.array(users, pa.string()), sequence[end], Spans(item, first, end), item[end])
+
+
+def write_by_pandas(log: Path, out: Path) -> None:
+    """The windows of pandas as a table of offsets over a table of items."""
+    found = offsets_by_pandas(log)
+    spans = found.histories
+    windows = {"start": spans.starts, "end": spans.ends, "target": found.target}
+    users = found.users.take(pa.array(found.user))
+    pq.write_table(pa.table({"user_id": users} | windows), out.with_suffix(".windows.parquet"))
+    pq.write_table(pa.table({"item": spans.items}), out.with_suffix(".items.parquet"))

@@ -2,9 +2,8 @@
 
 `bar`: the stages filter (5-core) and split (leave-one-out) on an ingested log of 1M interactions,
 from its Parquet file to the written tables, where a window is an offset into a sequence. The peer
-reads the same file and ends with one list a window, in memory. Both have the same windows of at
-most 20 items. Then pandas, vectorised; and lists on both sides: recllm's tables read back and
-rendered as Arrow lists.
+reads the same file and writes one list a window, as CSV. Both have the same windows of at most 20
+items. Then pandas, vectorised, to Parquet.
 
 The last rows run ingest, filter and split in a process of their own. Their peers are goals: 0.4M
 rows a second and core from Parquet, 0.2M from gzipped JSON lines, 4 GB, and the cost of a row in
@@ -41,31 +40,25 @@ SMALL = Sizes(bar=20_000, small=20_000, large=60_000)
 
 
 def windows(rows: int, folder: Path) -> Iterator[Row]:
-    """The bar, and what it is without lists, and beside pandas."""
+    """The bar, and the same beside pandas."""
     log = _ingested(rows, folder / "ingested") / "interactions.parquet"
 
-    def by_stages() -> Path:
+    def by_stages() -> None:
         with TemporaryDirectory(dir=folder) as out:
-            return _windows.write_by_stages(log.parent, Path(out))
+            _windows.write_by_stages(log.parent, Path(out))
 
-    def by_stages_as_lists() -> pa.Table:
-        with TemporaryDirectory(dir=folder) as out:
-            split = _windows.write_by_stages(log.parent, Path(out))
-            return _windows.read_offsets(split).as_lists()
-
-    loops = partial(_windows.windows_by_loops, log)
-    pandas = partial(_windows.offsets_by_pandas, log)
-    found, expected = by_stages_as_lists(), _windows.lists_of(loops())
-    if not found.equals(expected) or not pandas().as_lists().equals(expected):
+    with TemporaryDirectory(dir=folder) as out:
+        split = _windows.write_by_stages(log.parent, Path(out))
+        found = _windows.read_offsets(split).as_lists()
+    vectorised = _windows.offsets_by_pandas(log).as_lists()
+    expected = _windows.lists_of(_windows.windows_by_loops(log))
+    if not found.equals(expected) or not vectorised.equals(expected):
         raise SystemExit("data_prep: the ways have different windows")
     print(f"{rows:,} rows, the same {len(found):,} windows", flush=True)
-    offsets, lists = median_seconds(by_stages), median_seconds(by_stages_as_lists)
-    slow = median_seconds(loops)
-    yield Row("bar", offsets, slow, "s")
-    yield Row("bar, windows as lists", lists, slow, "s")
-    yield Row("bar, peer pandas", offsets, median_seconds(pandas), "s")
-    both = median_seconds(lambda: pandas().as_lists())
-    yield Row("bar, peer pandas, windows as lists", lists, both, "s")
+    ours, written = median_seconds(by_stages), folder / "windows"
+    peers = {"bar": _windows.write_by_loops, "bar, peer pandas": _windows.write_by_pandas}
+    for case, peer in peers.items():
+        yield Row(case, ours, median_seconds(partial(peer, log, written)), "s")
 
 
 def _ingested(rows: int, folder: Path) -> Path:

@@ -1,14 +1,17 @@
 """The stage `filter`: conditions, k-core, and the dense index of the items that are left."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from recllm.artifacts.stage import Stage
 from recllm.config.schema import DataSection
 from recllm.config.times import to_seconds
 from recllm.data_prep.conditions import describe_size, meet_conditions
-from recllm.data_prep.core import core_ids
+from recllm.data_prep.core import encode, k_core
 from recllm.data_prep.logs import is_order_only
 from recllm.data_prep.tables import (
     Connection,
@@ -18,6 +21,7 @@ from recllm.data_prep.tables import (
     read,
     scalars,
     session,
+    size,
     write,
 )
 from recllm.errors import UserError
@@ -38,7 +42,7 @@ class Filter(Stage):
     """Leaves out what fails the recipe's conditions, then users and items with too little left."""
 
     name = "filter"
-    version = 2  # behaviours, times, titles and repeats; counts history-only interactions
+    version = 3  # writes sequences
     parents = ("ingest",)
 
     def settings(self) -> dict[str, Any]:
@@ -57,46 +61,73 @@ class Filter(Stage):
         }
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
-        """Write what is left, with the items numbered in the order of their ids.
+        """Write what is left in sequences: each user's interactions, or ready-made histories.
 
-        interactions.parquet: row (as ingested, with gaps), user_id, item int32, timestamp and
-        whatever else the log has; is_target, false where an interaction is history only, where
-        the recipe's behaviours say so; in the order of row. items.parquet: item int32, item_id,
-        title, …; the items that occur, in the order of item.
+        owners.parquet: sequence int64 (0, 1, …, in the order of user ids), user_id string.
+        items.parquet: item int32 (0, 1, …, in the order of item ids), item_id, title, …; the
+        items that occur. interactions.parquet: row (as ingested, with gaps), sequence, item,
+        timestamp and whatever else the log has; is_target, false where an interaction is history
+        only, where the recipe's behaviours say so; in the order of sequence, timestamp, row.
         """
         data = self.recipe.data
         with session(data) as con:
             log = read(con, inputs["ingest"] / "interactions.parquet")
             items = read(con, inputs["ingest"] / "items.parquet")
             counts = {"interactions_before": _count(log), "items_before": _count(items)}
-            if "history" in log.columns:
+            ready_made = "history" in log.columns
+            if ready_made:
                 _refuse_filters(data)
             log, left_out = meet_conditions(con, log, items, data, is_order_only(inputs["ingest"]))
             counts |= left_out
-            size, sizes = _count(log), {}
-            used = log.select("item_id").distinct()
+            before = _count(log)
+            kept, left_out = _whole(log) if ready_made else _in_core(con, log, *data.core)
+            _write(con, kept, items, out)
+            counts |= left_out | _sizes(con, out)
             if max(data.core) > 1:
-                log, used, sizes = _in_core(con, log, *data.core)
-            counts |= _write(con, log, items, used, out)
-            if max(data.core) > 1:
-                counts["interactions_below_k_core"] = size - counts["interactions"]
-            return counts | (sizes or _sizes(con, out))
+                counts["interactions_below_k_core"] = before - counts["interactions"]
+            return counts
 
 
-def _in_core(
-    con: Connection, log: Table, user_k: int, item_k: int
-) -> tuple[Table, Table, dict[str, int]]:
-    """The interactions of the k-core, the ids of its items, and how many users and items it has."""
-    users, items = core_ids(con, log, user_k, item_k)
-    kept_users, kept_items = users.filter(users.kept), items.filter(items.kept)
-    found = {"users": _count(kept_users), "items": _count(kept_items)}
-    if not found["items"]:
-        raise UserError(_nothing_in_core(log, user_k, item_k))
-    below = {
-        "users_below_k_core": _count(users) - found["users"],
-        "items_below_k_core": _count(items) - found["items"],
-    }
-    return log.semi_join(kept_users, "user_id"), kept_items.select("item_id"), below | found
+@dataclass(frozen=True)
+class _Kept:
+    """What is written.
+
+    Attributes:
+        log: the interactions with `sequence` and `key`, of the item, in place of the ids.
+        owners: sequence, user_id.
+        items: item_id, key.
+    """
+
+    log: Table
+    owners: Table
+    items: Table
+
+
+def _whole(log: Table) -> tuple[_Kept, dict[str, int]]:
+    """All of ready-made histories."""
+    owners = log.group_by("sequence").aggregate(user_id=log.user_id.min())
+    items = log.select("item_id", key="item_id").distinct()
+    return _Kept(log.drop("user_id").rename(key="item_id"), owners, items), {}
+
+
+def _in_core(con: Connection, log: Table, user_k: int, item_k: int) -> tuple[_Kept, dict[str, int]]:
+    """The k-core, a sequence for each user, and counts of what was left out."""
+    coded = encode(con, log, user_k, item_k)
+    users, items, counts = coded.users, coded.items, {}
+    if max(user_k, item_k) > 1:
+        core = k_core(con, coded.log, user_k, item_k)
+        users = materialise(con, users.semi_join(core[0], "user"))
+        items = materialise(con, items.semi_join(core[1], "item"))
+        if not size(con, items):
+            raise UserError(_nothing_in_core(log, user_k, item_k))
+        counts = {
+            "users_below_k_core": size(con, coded.users) - size(con, users),
+            "items_below_k_core": size(con, coded.items) - size(con, items),
+        }
+    owners = materialise(con, number(con, users.drop("rows"), "sequence", ["user_id"]))
+    kept = coded.log.join(owners.select("sequence", "user"), "user").drop("user")
+    items = items.select("item_id", key="item")
+    return _Kept(kept.rename(key="item"), owners.drop("user"), items), counts
 
 
 def _nothing_in_core(log: Table, user_k: int, item_k: int) -> str:
@@ -112,27 +143,29 @@ def _nothing_in_core(log: Table, user_k: int, item_k: int) -> str:
     )
 
 
-def _write(con: Connection, log: Table, items: Table, used: Table, out: Path) -> dict[str, int]:
-    """Write the interactions with the items in `used` (item_id), and those items."""
-    index = number(con, items.semi_join(used, "item_id"), "item", ["item_id"])
+def _write(con: Connection, kept: _Kept, items: Table, out: Path) -> None:
+    """Write the three tables; `items` are those that were ingested."""
+    index = number(con, items.semi_join(kept.items, "item_id"), "item", ["item_id"])
     index = materialise(con, index.mutate(item=index["item"].cast("int32")))
     others = [name for name in items.columns if name != "item_id"]
     write(con, index.select("item", "item_id", *others).order_by("item"), out / "items.parquet")
-    extra = [name for name in log.columns if name not in ("row", "user_id", "item_id", "timestamp")]
-    log = log.join(index.select("item_id", "item"), "item_id")
-    log = log.select("row", "user_id", "item", "timestamp", *extra).order_by("row")
-    write(con, log, out / "interactions.parquet")
-    written = read(con, out / "interactions.parquet")
-    counts = {"interactions": _count(written)}
-    if "is_target" in written.columns:
-        counts |= scalars(written.aggregate(history_only=(~written.is_target).sum()))
-    return counts
+    write(con, kept.owners.order_by("sequence"), out / "owners.parquet")
+    first = ("row", "sequence", "item", "timestamp")
+    extra = [name for name in kept.log.columns if name not in (*first, "key")]
+    keys = kept.items.join(index.select("item_id", "item"), "item_id").select("key", "item")
+    log = kept.log.join(keys, "key").select(*first, *extra)
+    write(con, log.order_by("sequence", "timestamp", "row"), out / "interactions.parquet")
 
 
 def _sizes(con: Connection, out: Path) -> dict[str, int]:
-    written, items = read(con, out / "interactions.parquet"), read(con, out / "items.parquet")
-    users = scalars(written.aggregate(users=written.user_id.nunique()))
-    return users | {"items": _count(items)}
+    """How much was written."""
+    log, owners = read(con, out / "interactions.parquet"), read(con, out / "owners.parquet")
+    users = scalars(owners.aggregate(users=owners.user_id.nunique()))
+    items = pq.read_metadata(out / "items.parquet").num_rows
+    counts = {"interactions": _count(log)} | users | {"items": items}
+    if "is_target" in log.columns:
+        counts |= scalars(log.aggregate(history_only=(~log.is_target).sum()))
+    return counts
 
 
 def _refuse_filters(data: DataSection) -> None:

@@ -69,7 +69,7 @@ class Prompts(Stage):
         sequences = Sequences.read(inputs["split"])
         splits = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLITS}
         cut = self.recipe.data.split.global_cut
-        times = read_moments(inputs["filter"], sequences.rows, cut)
+        times = read_moments(inputs["filter"], sequences, cut)
         counts = check_leaks(sequences, splits, times)
         if self.recipe.sft.targets == "all":
             _check_all_are_targets(sequences, splits["train"])

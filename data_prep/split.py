@@ -7,7 +7,7 @@ from typing import Any
 from recllm.artifacts.stage import Stage
 from recllm.catalog.split_names import SPLITS
 from recllm.data_prep.logs import is_order_only
-from recllm.data_prep.tables import read, session
+from recllm.data_prep.tables import session
 from recllm.errors import UserError
 
 
@@ -37,8 +37,8 @@ class SplitStage(Stage):
                 "data.columns.time, or set data.split to leave_one_out"
             )
         with session(self.recipe.data) as con:
-            log = read(con, inputs["filter"] / "interactions.parquet")
-            counts = self.recipe.data.split.divide(con, log, out, self.recipe.data.drop_cold)
+            split, drop_cold = self.recipe.data.split, self.recipe.data.drop_cold
+            counts = split.divide(con, inputs["filter"], out, drop_cold)
         empty = [name for name in SPLITS if not counts[name]]
         if empty:
             sizes = ", ".join(f"{name} {number}" for name, number in counts.items())

@@ -64,7 +64,7 @@ class Statistics(Stage):
         counts = manifest.counts
         sequences = Sequences.read(inputs["split"])
         rows = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLITS}
-        times = read_moments(inputs["filter"], sequences.rows, split.global_cut)
+        times = read_moments(inputs["filter"], sequences, split.global_cut)
         cold = {
             f"{name}_cold_share": counts[f"cold_targets_{name}"] / counts[name] for name in HELD_OUT
         }

@@ -8,7 +8,6 @@ DuckDB and on Spark. Code that runs on both must know:
 - No window over a whole table (`row_number()` without `group_by`): Spark moves every row to one
   task for it. `number` does not. Nor `limit` with an offset: number the rows and choose.
 - A window takes no `where`: not `x.min(where=c).over(w)` but `ibis.ifelse(c, x, None).min()`.
-- Lists in an order are made by `collect`, not by Ibis's `collect(order_by=…)`.
 - A table holds no NaN: Spark's `isnull`, as Ibis asks for it, is true of it, DuckDB's is not.
 - Text becomes values by `recllm.data_prep.values`: the engines' own casts and `strip` differ.
 - Regular expressions are those that RE2 and Java share; the end of a text is `\\z`: Java's `$`
@@ -32,7 +31,6 @@ __all__ = [
     "Column",
     "Connection",
     "Table",
-    "collect",
     "discard",
     "materialise",
     "number",
@@ -41,6 +39,7 @@ __all__ = [
     "read",
     "scalars",
     "session",
+    "size",
     "write",
 ]
 
@@ -67,14 +66,28 @@ def discard(con: Connection, table: Table) -> None:
     engine(con.name).discard(con, table)
 
 
-def read(con: Connection, path: Path) -> Table:
-    """A Parquet file as a table."""
-    return engine(con.name).read(con, path)
+def read(con: Connection, path: Path, place: str | None = None) -> Table:
+    """A Parquet file as a table.
+
+    Args:
+        place: a column to add: the row's place in the file, from 0 (int64).
+    """
+    return engine(con.name).read(con, path, place)
 
 
-def write(con: Connection, table: Table, path: Path) -> None:
-    """Write the rows of a table, in the order of its last `order_by`, to one Parquet file."""
-    engine(con.name).write(con, table, path)
+def write(con: Connection, table: Table, path: Path, in_order: bool = False) -> None:
+    """Write the rows of a table, in the order of its last `order_by`, to one Parquet file.
+
+    Args:
+        in_order: the rows probably come in this order by themselves, so that it may be quicker
+            to write them as they come, and to sort only where they then are not.
+    """
+    engine(con.name).write(con, table, path, in_order)
+
+
+def size(con: Connection, table: Table) -> int:
+    """How many rows a materialised table has."""
+    return engine(con.name).size(con, table)
 
 
 def scalars(table: Table) -> dict[str, Any]:
@@ -89,8 +102,3 @@ def number(con: Connection, table: Table, name: str, order_by: Sequence[str] = (
         order_by: columns of the table, by which no two rows are equal; without them, any order.
     """
     return engine(con.name).number(con, table, name, order_by)
-
-
-def collect(column: Column, order_by: Column) -> Column:
-    """An aggregation: the values of a group as a list, in the order of another column."""
-    return engine(column.get_backend().name).collect(column, order_by)

@@ -47,12 +47,16 @@ class Engine(ABC):
         """See `tables.discard`."""
 
     @abstractmethod
-    def read(self, con: Connection, path: Path) -> Table:
+    def read(self, con: Connection, path: Path, place: str | None) -> Table:
         """See `tables.read`."""
 
     @abstractmethod
-    def write(self, con: Connection, table: Table, path: Path) -> None:
+    def write(self, con: Connection, table: Table, path: Path, in_order: bool) -> None:
         """See `tables.write`."""
+
+    @abstractmethod
+    def size(self, con: Connection, table: Table) -> int:
+        """See `tables.size`."""
 
     @abstractmethod
     def scalars(self, table: Table) -> dict[str, Any]:
@@ -61,10 +65,6 @@ class Engine(ABC):
     @abstractmethod
     def number(self, con: Connection, table: Table, name: str, order_by: Sequence[str]) -> Table:
         """See `tables.number`."""
-
-    @abstractmethod
-    def collect(self, column: Column, order_by: Column) -> Column:
-        """See `tables.collect`."""
 
     @abstractmethod
     def is_json(self, text: Column) -> Column:

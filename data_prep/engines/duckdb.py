@@ -14,6 +14,8 @@ from recllm.data_prep.engines import Column, Connection, Engine, Table, new_name
 #: Bytes that DuckDB may hold before it goes to disk, or half of the machine's memory where this is
 #: less. With it, 20M interactions are prepared in less than 4 GB.
 MEMORY_LIMIT = 2_500_000_000
+#: Its encodings take a quarter less time than the first version's, and a third less room.
+PARQUET_VERSION = "V2"
 
 
 class DuckDB(Engine):
@@ -47,13 +49,30 @@ class DuckDB(Engine):
         """See `tables.discard`."""
         con.raw_sql(f"DROP TABLE {table.get_name()}")
 
-    def read(self, con: Connection, path: Path) -> Table:
+    def read(self, con: Connection, path: Path, place: str | None) -> Table:
         """See `tables.read`."""
-        return select(con, f"SELECT * FROM read_parquet({quoted(path)})")
+        file = f"read_parquet({quoted(path)}, file_row_number = true)"
+        placed = f', file_row_number AS "{place}"' if place else ""
+        return select(con, f"SELECT * EXCLUDE file_row_number{placed} FROM {file}")
 
-    def write(self, con: Connection, table: Table, path: Path) -> None:
-        """See `tables.write`."""
-        con.to_parquet(_without_idle_sort(table), path)
+    def write(self, con: Connection, table: Table, path: Path, in_order: bool) -> None:
+        """Rows that come in order need not be sorted; whether they did, the file itself says.
+
+        DuckDB keeps the order of what it scans through most of what it does, but promises it
+        of little.
+        """
+        import ibis.expr.operations as ops
+
+        sort = table.op()
+        if in_order and isinstance(sort, ops.Sort):
+            con.to_parquet(sort.parent.to_expr(), path, parquet_version=PARQUET_VERSION)
+            if _is_in_order(con, path, [key.arg.name for key in sort.keys]):
+                return
+        con.to_parquet(table, path, parquet_version=PARQUET_VERSION)
+
+    def size(self, con: Connection, table: Table) -> int:
+        """See `tables.size`."""
+        return con.raw_sql(f"SELECT count(*) FROM {table.get_name()}").fetchall()[0][0]
 
     def scalars(self, table: Table) -> dict[str, Any]:
         """See `tables.scalars`."""
@@ -68,10 +87,6 @@ class DuckDB(Engine):
         if order_by:
             numbers = numbers.over(order_by=[table[column] for column in order_by])
         return table.mutate(**{name: numbers})
-
-    def collect(self, column: Column, order_by: Column) -> Column:
-        """See `tables.collect`."""
-        return column.collect(order_by=order_by)
 
     def is_json(self, text: Column) -> Column:
         """See `values.is_json`."""
@@ -102,29 +117,15 @@ class DuckDB(Engine):
         return epoch_us(time)
 
 
-def _without_idle_sort(table: Table) -> Table:
-    """The table without its sort by one column where its rows come in this order anyway.
-
-    The scan of a table or a file, and what is done to rows one by one, keeps their order; nothing
-    else is trusted to.
-    """
-    import ibis.expr.operations as ops
-
-    sort = table.op()
-    if not isinstance(sort, ops.Sort) or len(sort.keys) != 1 or sort.keys[0].descending:
-        return table
-    relations = sort.parent.find(ops.Relation)
-    one_by_one = (ops.DatabaseTable, ops.Project, ops.Filter, ops.DropColumns)
-    if not all(isinstance(relation, one_by_one) for relation in relations):
-        return table
-    if sort.parent.find((ops.WindowFunction, ops.Analytic, ops.Subquery, ops.Unnest)):
-        return table
-    rows = sort.parent.to_expr()
-    key: Column = sort.keys[0].arg.to_expr()
-    keys = rows.select(key=key)
-    keys = keys.mutate(before=keys.key.lag())
-    misplaced = keys.filter((keys.key < keys.before) | keys.key.isnull())
-    return table if misplaced.count().to_pyarrow().as_py() else rows
+def _is_in_order(con: Connection, path: Path, keys: Sequence[str]) -> bool:
+    """Whether no row of a Parquet file is less than the one before it, and no key is null."""
+    equal, misplaced = ["true"], []
+    for key in keys:
+        before = f'lag("{key}") OVER ()'
+        misplaced += [f'"{key}" IS NULL', " AND ".join([*equal, f'"{key}" < {before}'])]
+        equal.append(f'"{key}" = {before}')
+    rows = f"SELECT {' OR '.join(misplaced)} AS misplaced FROM read_parquet({quoted(path)})"
+    return not con.raw_sql(f"SELECT count(*) FROM ({rows}) WHERE misplaced").fetchall()[0][0]
 
 
 def select(con: Connection, sql: str) -> Table:

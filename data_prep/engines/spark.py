@@ -87,11 +87,22 @@ class Spark(Engine):
         """See `tables.discard`."""
         con.raw_sql(f"DROP TABLE {table.get_name()}")
 
-    def read(self, con: Connection, path: Path) -> Table:
+    def read(self, con: Connection, path: Path, place: str | None) -> Table:
         """See `tables.read`."""
-        return con.read_parquet(str(link(con, path)), table_name=new_name("view"))
+        import pyspark.sql.functions as F
 
-    def write(self, con: Connection, table: Table, path: Path) -> None:
+        rows = spark_of(con).read.parquet(str(link(con, path)))
+        if place:
+            rows = rows.select("*", F.col("_metadata.row_index").alias(place))
+        view = new_name("view")
+        rows.createOrReplaceTempView(view)
+        return con.table(view)
+
+    def size(self, con: Connection, table: Table) -> int:
+        """See `tables.size`."""
+        return con.raw_sql(f"SELECT count(*) FROM {table.get_name()}").collect()[0][0]
+
+    def write(self, con: Connection, table: Table, path: Path, in_order: bool) -> None:
         """Every task writes a stretch of the order to a file; these are joined to one.
 
         Raises:
@@ -99,6 +110,7 @@ class Spark(Engine):
         """
         import ibis.expr.operations as ops
 
+        del in_order  # rows come from many tasks
         if not isinstance(table.op(), ops.Sort):
             raise ValueError(f"{path}: what is written must end in an order_by")
         parts = folder(con) / new_name("parts")
@@ -123,13 +135,6 @@ class Spark(Engine):
             F.monotonically_increasing_id().alias(PLACE),
         )
         return number_stretches(con, marked, name)
-
-    def collect(self, column: Column, order_by: Column) -> Column:
-        """Spark's own lists have no order: pairs are sorted by their first part."""
-        import ibis
-
-        pairs: Column = ibis.struct({"place": order_by, "value": column}).collect().sort()
-        return pairs.map(lambda pair: pair["value"])
 
     def is_json(self, text: Column) -> Column:
         """See `values.is_json`."""

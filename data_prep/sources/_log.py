@@ -13,14 +13,15 @@ from recllm.data_prep.tables import (
     number,
     read,
     scalars,
+    size,
     write,
 )
 from recllm.data_prep.values import (
+    is_fractional,
     is_json,
     parse_float,
-    parse_int,
     parse_list,
-    parse_time,
+    parse_seconds,
     stripped,
     without_nan,
 )
@@ -32,7 +33,8 @@ TEXT_COLUMNS = ("description", "categories", "brand")
 #: What stands between the elements of a list; between other columns' it is " > ".
 SEPARATORS = {"description": " "}
 
-LARGEST_TIME = 2.0**62
+#: What is read as numbers from a file that has numbers.
+NUMBERS = ("time", "position", "rating")
 
 
 def choose(
@@ -76,20 +78,20 @@ def read_interactions(
     Raises:
         UserError: the file cannot be read, or more rows are wrong than may be set aside.
     """
-    table = load(con, path, chosen) if loaded is None else loaded
+    table = load(con, path, chosen, numbers=NUMBERS) if loaded is None else loaded
     order = next((name for name in ("time", "position") if name in chosen), None)
     ids = {name: _present(table[name]) for name in ("user_id", "item_id")}
     problems = {f"missing {name}": (chosen[name], ids[name].isnull()) for name in ids}
     tallies = {name: ~_is_whole_float(ids[name]) for name in ids}
     columns: dict[str, Column] = {"timestamp": table.row}
     if order:
-        seconds = _seconds(table[order], dates=order == "time")
+        seconds = parse_seconds(table[order], dates=order == "time")
         problems[f"{order} not understood"] = (chosen[order], seconds.isnull())
         problems[f"negative {order}"] = (chosen[order], seconds < 0)
-        tallies["fractional_times"] = _is_fractional(table[order], seconds)
+        tallies["fractional_times"] = is_fractional(table[order], seconds)
         columns["timestamp"] = seconds
     if "rating" in chosen:
-        written = without_nan(table.rating.nullif(""))
+        written = without_nan(table.rating)
         columns["rating"] = rating = parse_float(written)
         wrong = written.notnull() & (rating.isnull() | rating.isinf())
         problems["rating not understood"] = (chosen["rating"], wrong.fill_null(False))
@@ -179,14 +181,13 @@ def write_log(
         interactions = renumbered(con, interactions)
     numbers = [name for name, kind in interactions.schema().items() if kind.is_integer()]
     interactions = interactions.cast(dict.fromkeys(numbers, "int64"))  # Spark counts in int32
-    write(con, interactions.order_by("row"), out / "interactions.parquet")
+    write(con, interactions.order_by("row"), out / "interactions.parquet", in_order=True)
     log = read(con, out / "interactions.parquet")
-    complete, titled = _complete(log.select("item_id").distinct(), items)
+    complete, titled = _complete(con, materialise(con, log.select("item_id").distinct()), items)
     optional = [name for name in (*TEXT_COLUMNS, "sid") if name in complete.columns]
     complete = materialise(con, complete.select("item_id", "title", *optional))
     write(con, complete.order_by("item_id"), out / "items.parquet")
-    size = scalars(complete.aggregate(items=complete.count()))
-    return {"interactions": found["rows"]} | titled | counts | size
+    return {"interactions": found["rows"], "items": size(con, complete)} | titled | counts
 
 
 def renumbered(con: Connection, interactions: Table) -> Table:
@@ -213,13 +214,12 @@ def _of_known_items(interactions: Table, items: Table) -> tuple[Table, dict[str,
     return known, counts
 
 
-def _complete(used: Table, items: Table | None) -> tuple[Table, dict[str, int]]:
+def _complete(con: Connection, used: Table, items: Table | None) -> tuple[Table, dict[str, int]]:
     """The items, with those of the log that are missing; each has a title."""
     import ibis
 
     if items is None:
-        number = scalars(used.aggregate(n=used.count()))["n"]
-        return used.mutate(title=used.item_id), {"items_titled_by_id": number}
+        return used.mutate(title=used.item_id), {"items_titled_by_id": size(con, used)}
     nothing = ibis.literal(None, type="string")
     known: Table = items if "title" in items.columns else items.mutate(title=nothing)
     missing = used.anti_join(known, "item_id")
@@ -269,27 +269,6 @@ def item_columns(
         if column:
             chosen[name] = column
     return chosen
-
-
-def _seconds(text: Column, dates: bool) -> Column:
-    """Whole numbers as they are, other numbers cut, dates as seconds since 1970 UTC; else null."""
-    import ibis
-
-    number = parse_float(text)
-    if dates:
-        number = number.fill_null(parse_time(text))
-    sane: Column = ibis.ifelse(number.abs() < LARGEST_TIME, number, None)  # not infinite
-    return parse_int(text).fill_null(sane.floor().cast("int64"))
-
-
-def _is_fractional(text: Column, seconds: Column) -> Column:
-    """Whether the whole seconds of a time are less than what its text says."""
-    import ibis
-
-    cut = parse_float(text).fill_null(parse_time(text)) != seconds.cast("float64")
-    # Not `&`, by which DuckDB would parse every text as a number and as a date.
-    fractional: Column = ibis.ifelse(parse_int(text).notnull(), False, cut)
-    return fractional.fill_null(False)
 
 
 def joined(text: Column, separator: str) -> Column:

@@ -5,21 +5,20 @@ understood is found where it is parsed, with its line.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from recllm.config.registry import nearest
+from recllm.data_prep.sources._parquet_files import describe_parquet, read_parquet
 from recllm.data_prep.sources._text_files import (
     Layout,
     csv_layout,
-    describe_parquet,
     is_json_array,
     json_keys,
     read_delimited,
     read_json_array,
     read_json_lines,
-    read_parquet,
 )
 from recllm.data_prep.tables import Connection, Table, read, session, write
 from recllm.errors import UserError
@@ -67,12 +66,17 @@ def require_table(folder: Path, stem: str) -> Path:
 
 
 def load(
-    con: Connection, path: Path, columns: Mapping[str, str], layout: Layout | None = None
+    con: Connection,
+    path: Path,
+    columns: Mapping[str, str],
+    layout: Layout | None = None,
+    numbers: Collection[str] = (),
 ) -> Table:
     """The named columns of a file as strings, and of each line whether it could be read.
 
     Args:
         columns: new name to the file's own.
+        numbers: new names; where the file has integers or doubles under them, so has the table.
         layout: of a delimited file without a header; by default the file's name tells its format.
 
     Returns:
@@ -84,19 +88,23 @@ def load(
         UserError: the file cannot be read to its end.
     """
     if con.name == "pyspark":
-        return _load_on_spark(con, path, columns, layout)
+        return _load_on_spark(con, path, columns, layout, numbers)
     kind = _format(path)
     with readable(path):
         if layout is not None or kind == "csv":
             return read_delimited(con, path, columns, layout or csv_layout(path))
         if kind == "parquet":
-            return read_parquet(con, path, columns)
+            return read_parquet(con, path, columns, numbers)
         reader = read_json_array if is_json_array(path) else read_json_lines
         return reader(con, path, columns)
 
 
 def _load_on_spark(
-    con: Connection, path: Path, columns: Mapping[str, str], layout: Layout | None
+    con: Connection,
+    path: Path,
+    columns: Mapping[str, str],
+    layout: Layout | None,
+    numbers: Collection[str],
 ) -> Table:
     from recllm.data_prep.engines.spark import folder, new_name
     from recllm.data_prep.sources import _reading_spark as spark
@@ -113,7 +121,7 @@ def _load_on_spark(
             return spark.load_csv(con, path, list(found.columns), found.delimiter, columns)
         if kind == "json":
             return spark.load_json(con, path, columns, array=is_json_array(path))
-        return spark.load_parquet(con, path, columns)
+        return spark.load_parquet(con, path, columns, numbers)
 
 
 def column_names(con: Connection, path: Path) -> list[str]:

@@ -9,7 +9,7 @@ one task reads all of it.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,9 @@ def load_json(con: Connection, path: Path, columns: Mapping[str, str], array: bo
         return number_stretches(con, _checked(rows, texts, broken, raw), "row")
 
 
-def load_parquet(con: Connection, path: Path, columns: Mapping[str, str]) -> Table:
+def load_parquet(
+    con: Connection, path: Path, columns: Mapping[str, str], numbers: Collection[str]
+) -> Table:
     """The same of a Parquet file, whose rows are all sound."""
     import pyarrow.parquet as pq
     import pyspark.sql.functions as F
@@ -77,9 +79,14 @@ def load_parquet(con: Connection, path: Path, columns: Mapping[str, str]) -> Tab
     with _readable(path):
         types = {field.name: field.type for field in pq.read_schema(path)}
         rows = spark_of(con).read.parquet(str(link(con, path))).select("*", *_position())
-        texts = {new: _as_text(_field(own), types[own]) for new, own in columns.items()}
+        values = {
+            new: _field(own)
+            if new in numbers and _is_number(types[own])
+            else _as_text(_field(own), types[own])
+            for new, own in columns.items()
+        }
         nothing = F.lit(None).cast("string")
-        return number_stretches(con, _checked(rows, texts, nothing, nothing), "row")
+        return number_stretches(con, _checked(rows, values, nothing, nothing), "row")
 
 
 def _csv_by_lines(
@@ -216,6 +223,13 @@ def _from_latin_1(text: "Column") -> "Column":
     import pyspark.sql.functions as F
 
     return F.encode(text, "ISO-8859-1").cast("string")
+
+
+def _is_number(type_: Any) -> bool:
+    """Whether int64 or float64 holds all its values as they are."""
+    import pyarrow as pa
+
+    return pa.types.is_signed_integer(type_) or pa.types.is_float64(type_)
 
 
 def _as_text(column: "Column", type_: Any) -> "Column":

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recllm.data_prep.sources._reading import first_line, line_of
+from recllm.data_prep.sources._reading import first_line, line_of, readable
 from recllm.data_prep.tables import Column, Connection, Table, materialise, write
+from recllm.data_prep.values import as_text
 from recllm.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Rejects:
         """
         reason = _reason(table, problems)
         sums = {name: condition.sum() for name, condition in (tallies or {}).items()}
-        found = _grouped(table, reason, sums)
+        found = _grouped(path, table, reason, sums)
         kept = next((group for group in found if group["reason"] is None), {})
         counts = {name: int(kept.get(name) or 0) for name in sums}
         faults = [group for group in found if group["reason"] is not None]
@@ -86,7 +87,9 @@ class Rejects:
 
         own = ("row", "problem", "raw", "reason")
         values = [
-            f"{name}: " + table[name].fill_null("") for name in table.columns if name not in own
+            f"{name}: " + as_text(table[name]).fill_null("")
+            for name in table.columns
+            if name not in own
         ]
         content: Column = values[0]
         for value in values[1:]:
@@ -109,7 +112,7 @@ def refuse(path: Path, table: Table, problems: Mapping[str, Column]) -> None:
         problems: the file's own column to whether it is wrong in a row.
     """
     reasons = {f"not understood: {own}": (own, bad) for own, bad in problems.items()}
-    found = _grouped(table, _reason(table, reasons), {})
+    found = _grouped(path, table, _reason(table, reasons), {})
     faults = [group for group in found if group["reason"] is not None]
     if faults:
         raise UserError(f"{path}: {_told(path, faults, reasons)}; mend or remove them")
@@ -123,12 +126,19 @@ def _reason(table: Table, problems: Mapping[str, tuple[str, Column]]) -> Column:
     return ibis.cases(*wrong)
 
 
-def _grouped(table: Table, reason: Column, sums: Mapping[str, Column]) -> list[dict[str, Any]]:
-    """For each reason, and for none: its rows, the first of them, and sums over them."""
+def _grouped(
+    path: Path, table: Table, reason: Column, sums: Mapping[str, Column]
+) -> list[dict[str, Any]]:
+    """For each reason, and for none: its rows, the first of them, and sums over them.
+
+    Every column is read, so that a damaged file is found here.
+    """
+    read = {f"read {name}": table[name].count() for name in table.columns}
     groups = table.group_by(reason=reason).aggregate(
-        rows=table.count(), first=table.row.min(), **sums
+        rows=table.count(), first=table.row.min(), **sums, **read
     )
-    return groups.order_by("first").to_pyarrow().to_pylist()
+    with readable(path):
+        return groups.order_by("first").to_pyarrow().to_pylist()
 
 
 def _told(

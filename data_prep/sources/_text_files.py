@@ -90,7 +90,9 @@ def read_json_lines(con: Connection, path: Path, columns: Mapping[str, str]) -> 
     """The columns (new name to key) of a file with a JSON object a line, as `load` gives them."""
     paths = ", ".join(_json_path(own) for own in columns.values())
     fields = [f"found[{n}] AS {identifier(new)}" for n, new in enumerate(columns, 1)]
-    no_object = "found IS NULL OR NOT starts_with(ltrim(line, ' \t'), '{')"
+    # Nearly all lines begin at once; the others are trimmed, which takes a copy.
+    begins = "CASE WHEN line[1] = '{' THEN true ELSE starts_with(ltrim(line, ' \t'), '{') END"
+    no_object = f"found IS NULL OR NOT {begins}"
     values = f"TRY(json_extract_string(line, [{paths}])) AS found"
     scan = _Scan.of(
         con,
@@ -107,19 +109,6 @@ def read_json_array(con: Connection, path: Path, columns: Mapping[str, str]) -> 
     )
     scan = _Scan.of(con, _json_array(path), fields)
     return scan.table(columns, 1)
-
-
-def read_parquet(con: Connection, path: Path, columns: Mapping[str, str]) -> Table:
-    """As `read_json_array`, of a Parquet file, whose values become text."""
-    types = dict(describe_parquet(con, path))
-    fields = ", ".join(_as_text(own, new, types[own]) for new, own in columns.items())
-    return _Scan.of(con, f"read_parquet({quoted(path)})", fields).table(columns, 1)
-
-
-def describe_parquet(con: Connection, path: Path) -> list[tuple[str, str]]:
-    """The columns of a Parquet file and their types."""
-    rows = con.raw_sql(f"DESCRIBE SELECT * FROM read_parquet({quoted(path)})").fetchall()
-    return [(row[0], row[1]) for row in rows]
 
 
 def identifier(name: str) -> str:
@@ -282,11 +271,6 @@ def _json_path(key: str) -> str:
 
 def _renamed(columns: Mapping[str, str]) -> str:
     return ", ".join(f"{identifier(own)} AS {identifier(new)}" for new, own in columns.items())
-
-
-def _as_text(own: str, new: str, type_: str) -> str:
-    source = f"to_json({identifier(own)})" if type_.endswith("]") else identifier(own)
-    return f"CAST({source} AS VARCHAR) AS {identifier(new)}"
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -23,7 +23,7 @@ from recllm.data_prep.sources._reading import (
     require_table,
 )
 from recllm.data_prep.sources._rejects import refuse
-from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
+from recllm.data_prep.tables import Column, Connection, Table, materialise, number, scalars
 from recllm.data_prep.values import is_json, parse_list, stripped
 from recllm.errors import UserError
 
@@ -152,7 +152,7 @@ def in_sequences(con: Connection, rows: Mapping[str, Table]) -> tuple[Table, dic
         )
     )
     counts = {name: int(number or 0) for name, number in counts.items()}
-    return materialise(con, as_log(placed)), {"order_only": 1} | counts
+    return materialise(con, as_log(con, placed)), {"order_only": 1} | counts
 
 
 def item_ids(history: Column) -> Column:
@@ -172,23 +172,19 @@ def item_ids(history: Column) -> Column:
     return ibis.ifelse(valid, ibis.ifelse(listed, parsed, words), None)
 
 
-def as_log(placed: Table, *more: str) -> Table:
+def as_log(con: Connection, placed: Table, *more: str) -> Table:
     """The places of all files as interactions, a sequence's place standing for its time.
 
     Args:
-        placed: see `Chains.places`, with part int, the split's number.
+        placed: materialised; see `Chains.places`, with part int, the split's number.
         more: columns to keep besides those of a ready-made log.
     """
     import ibis
 
-    sequence = ibis.dense_rank().over(order_by=[placed.part, placed["first"], placed.user_id])
-    log = placed.mutate(sequence=sequence.cast("int64"))
-    order = [log.line, log.offset]
-    return (
-        log.mutate(
-            row=ibis.row_number().over(order_by=[log.sequence, *order]),
-            timestamp=ibis.row_number().over(group_by=log.sequence, order_by=order),
-        )
-        .select("row", "user_id", "item_id", "timestamp", "split", "sequence", "history", *more)
-        .order_by("row")
-    )
+    key = ["part", "first", "user_id"]
+    sequences = number(con, placed.select(*key).distinct(), "sequence", key)
+    log = placed.join(materialise(con, sequences), key)
+    log = number(con, log, "row", ["sequence", "line", "offset"])
+    places = ibis.row_number().over(group_by=log.sequence, order_by=log.row)
+    columns = ("row", "user_id", "item_id", "timestamp", "split", "sequence", "history", *more)
+    return log.mutate(timestamp=places).select(*columns)

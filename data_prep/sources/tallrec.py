@@ -65,7 +65,7 @@ class Tallrec(Source):
         }
         counts = {name: int(n or 0) for name, n in scalars(placed.aggregate(**sums)).items()}
         counts |= {"order_only": 1, "missing_splits": len(SPLITS) - len(files)}
-        log = materialise(con, as_log(placed, "rating", "behavior"))
+        log = materialise(con, as_log(con, placed, "rating", "behavior"))
         titles = log.select("item_id").distinct()
         return counts | write_log(con, log, titles.mutate(title=titles.item_id), out)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from recllm.config.registry import Plugin
-from recllm.data_prep.splits._positions import write_positions
-from recllm.data_prep.tables import Connection, Table
+from recllm.data_prep.splits._positions import read_places, write_positions
+from recllm.data_prep.tables import Connection, Table, read
 
 
 class Split(Plugin):
@@ -18,25 +18,26 @@ class Split(Plugin):
     global_cut: ClassVar[Literal["time", "row"] | None] = None
 
     @abstractmethod
-    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
-        """Say of each interaction where in which sequence it lies and what it is a target of.
+    def label(self, con: Connection, log: Table, owners: Table) -> tuple[Table, dict[str, int]]:
+        """Say of each interaction what it is a target of, and what its history is.
 
         Args:
-            log: the interactions that the filter stage left: row int64, user_id string, item
-                int32, timestamp int64, …; where it has is_target boolean, those without it may
-                stand in histories, but may be no targets.
+            log: the interactions that the filter stage left, with their places, see
+                `_positions.read_places`; those without is_target may stand in histories, but may
+                be no targets.
+            owners: sequence, user_id.
 
         Returns:
             The positions that `write_positions` takes, and counts of what was left out.
         """
 
     def divide(
-        self, con: Connection, log: Table, out: Path, drop_cold: bool = False
+        self, con: Connection, filtered: Path, out: Path, drop_cold: bool = False
     ) -> dict[str, int]:
         """Write `sequences.parquet`, `train.parquet`, `valid.parquet`, `test.parquet`.
 
         Args:
-            log: see `label`.
+            filtered: the folder of the stage filter.
             out: where to write.
             drop_cold: leave out targets of valid and test that have no training interaction.
 
@@ -55,5 +56,6 @@ class Split(Plugin):
             `cold_targets_valid`, `cold_targets_test`), and what was left out (such as
             `dropped_cold_targets_valid`, `dropped_cold_targets_test`, where asked for).
         """
-        positions, counts = self.label(con, log)
-        return write_positions(con, positions, out, drop_cold) | counts
+        owners = read(con, filtered / "owners.parquet")
+        positions, counts = self.label(con, read_places(con, filtered), owners)
+        return write_positions(con, positions, filtered, out, drop_cold) | counts

@@ -1,13 +1,15 @@
 """What every split begins and ends in: places in sequences, and the tables of the stage."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from recllm.catalog.split_names import HELD_OUT, SPLITS
+from recllm.data_prep.splits._sequences import write_sequences
 from recllm.data_prep.tables import (
+    Column,
     Connection,
     Table,
     materialise,
-    number,
     read,
     scalars,
     write,
@@ -25,38 +27,31 @@ def refuse_ready_made(log: Table) -> None:
         raise UserError("this log is split already; set data.split to given")
 
 
-def number_groups(con: Connection, log: Table, key: str) -> Table:
-    """Each interaction with `sequence`, the rank of its `key`, `end`, its place, and `length`.
+def read_places(con: Connection, filtered: Path) -> Table:
+    """Each interaction that the stage filter left with its place in its sequence.
 
-    A sequence is in the order of timestamp, then row; places count from 0. All of a sequence is
-    of one user. `is_target` is true where the log does not say.
+    Returns:
+        The columns of its interactions.parquet; `end`, the place, from 0, and `length`, how many
+        the sequence has (int64).
     """
+    log = read(con, filtered / "interactions.parquet", place="place")
+    found = log.group_by("sequence").aggregate(first=log.place.min(), length=log.count())
+    log = log.join(materialise(con, found), "sequence")
+    return log.mutate(end=log.place - log["first"]).drop("place", "first")
+
+
+def may_be_target(log: Table) -> Column:
+    """Whether an interaction's behaviour is one to be predicted: all are where nothing is said."""
     import ibis
 
-    # Texts are grouped once; what is sorted, and kept for every interaction, are integers.
-    groups = log.group_by(key).aggregate(
-        length=log.count(), **({} if key == "user_id" else {"user_id": log.user_id.min()})
-    )
-    if key != "sequence":
-        groups = number(con, groups, "sequence", [key])
-        groups = materialise(con, groups)
-        log = log.join(groups.select(key, "sequence"), key)
-    log = log.drop("user_id")
-    order = [log.timestamp, log.row]
-    place = ibis.row_number().over(group_by=log.sequence, order_by=order)
-    places = log.mutate(end=place)
-    if "is_target" not in log.columns:
-        places = places.mutate(is_target=ibis.literal(True))
-    places = materialise(con, places)
-    places = places.mutate(end=places.end.cast("int64"))  # Spark counts in int32
-    return places.join(groups, "sequence")
+    return log.is_target if "is_target" in log.columns else ibis.literal(True)
 
 
 def label_parts(placed: Table) -> tuple[Table, dict[str, int]]:
     """The positions of a log in three parts, all of train before all of valid before all of test.
 
     Args:
-        placed: see `number_groups`, with `part`: train, valid or test.
+        placed: see `read_places`, with `part`: train, valid or test.
 
     Returns:
         The positions, and how many interactions would be targets, but are the first of their
@@ -65,32 +60,32 @@ def label_parts(placed: Table) -> tuple[Table, dict[str, int]]:
     import ibis
 
     trained = (placed.part == "train").sum()
-    can_be_target = (placed.end > 0) & placed.is_target
+    can_be_target = (placed.end > 0) & may_be_target(placed)
     positions = placed.mutate(
         start=0,
         train_end=trained.over(group_by=placed.sequence),
         target_of=ibis.ifelse(can_be_target, placed.part, None),
     )
-    first = (placed.end == 0) & placed.is_target
+    first = (placed.end == 0) & may_be_target(placed)
     sums = {f"{name}_without_history": (first & (placed.part == name)).sum() for name in HELD_OUT}
     found = scalars(placed.aggregate(**sums))
     return positions, {name: int(count or 0) for name, count in found.items()}
 
 
 def write_positions(
-    con: Connection, positions: Table, out: Path, drop_cold: bool = False
+    con: Connection, positions: Table, filtered: Path, out: Path, drop_cold: bool = False
 ) -> dict[str, int]:
     """Write `sequences.parquet` and the three splits, and count them and what is cold.
 
     An item or a user is cold where it has no training interaction.
 
     Args:
-        positions: one row for each interaction: sequence, user_id, end (its place, from 0), row,
-            item, train_end (of its sequence), start (of its history) and target_of: the split
-            that it is a target of, or null.
+        positions: one row for each interaction that the stage filter left: sequence, end (its
+            place, from 0), row, item, train_end (of its sequence), start (of its history) and
+            target_of: the split that it is a target of, or null.
+        filtered: the folder of the stage filter.
         drop_cold: leave out targets of valid and test that are cold items.
     """
-    owners = materialise(con, positions.filter(positions.end == 0).select("sequence", "user_id"))
     positions = materialise(
         con,
         positions.select(
@@ -103,11 +98,16 @@ def write_positions(
             trained=positions.end < positions.train_end,
         ),
     )
-    sequences = _sequences(positions).join(owners, "sequence")
-    sequences = sequences.select("sequence", "user_id", "items", "rows", "train_end")
-    write(con, sequences.order_by("sequence"), out / "sequences.parquet")
-    items = materialise(con, _by_item(positions))
-    users = materialise(con, _by_user(read(con, out / "sequences.parquet")))
+    owners = read(con, filtered / "owners.parquet")
+    ends = positions.group_by("sequence").aggregate(
+        length=positions.count(), train_end=positions.trained.sum()
+    )
+    ends = materialise(con, ends.cast({"train_end": "int64"}).join(owners, "sequence"))
+    with TemporaryDirectory(prefix=".sequences-", dir=out) as folder:
+        lengths = Path(folder) / "lengths.parquet"
+        write(con, ends.order_by("sequence"), lengths)
+        write_sequences(lengths, filtered / "interactions.parquet", out / "sequences.parquet")
+    items, users = materialise(con, _by_item(positions)), materialise(con, _by_user(ends))
     for name in SPLITS:
         rows = positions.filter(positions.target_of == name).join(owners, "sequence")
         rows = rows.select("row", "user_id", "sequence", "start", "end", target=rows["item"])
@@ -118,21 +118,6 @@ def write_positions(
     return _count(items, users, drop_cold)
 
 
-def _sequences(positions: Table) -> Table:
-    """The items and rows of each sequence as lists, and how many of them are trained on."""
-    import ibis
-
-    place = ibis.struct({name: positions[name] for name in ("end", "item", "row")})
-    grouped = positions.group_by("sequence").aggregate(
-        places=place.collect().sort(),
-        train_end=positions.count(where=positions.trained),
-    )
-    return grouped.mutate(
-        items=grouped.places.map(lambda place: place["item"]),
-        rows=grouped.places.map(lambda place: place["row"]),
-    )
-
-
 def _by_item(positions: Table) -> Table:
     """Of each item, how many targets it is in each split, and whether it is cold."""
     targets = {name: (positions.target_of == name).sum() for name in SPLITS}
@@ -140,7 +125,11 @@ def _by_item(positions: Table) -> Table:
 
 
 def _by_user(sequences: Table) -> Table:
-    """Of each user the number of sequences, and whether the user is cold."""
+    """Of each user the number of sequences, and whether the user is cold.
+
+    Args:
+        sequences: sequence, user_id, train_end.
+    """
     cold = ~(sequences.train_end > 0).any()
     return sequences.group_by("user_id").aggregate(cold=cold, sequences=sequences.count())
 

@@ -2,7 +2,7 @@
 
 from recllm.catalog.split_names import HELD_OUT, SPLITS
 from recllm.data_prep.splits import Split
-from recllm.data_prep.splits._positions import number_groups
+from recllm.data_prep.splits._positions import may_be_target
 from recllm.data_prep.tables import Column, Connection, Table, scalars
 from recllm.errors import UserError
 
@@ -10,13 +10,13 @@ from recllm.errors import UserError
 class Given(Split):
     """Reads columns that the source left in the interactions.
 
-    `split` is `train`, `valid` or `test`; an interaction without one is history only. `sequence`,
-    where the log has it, groups the interactions instead of the user. `history` says how many of
-    the items before an interaction are its history, 0 that it is no target; without this column
-    they all are, and every labelled interaction but a sequence's first is a target.
+    `split` is `train`, `valid` or `test`; an interaction without one is history only. `history`
+    says, of ready-made histories, how many of the items before an interaction are its history, 0
+    that it is no target; without this column they all are, and every labelled interaction but a
+    sequence's first is a target.
     """
 
-    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
+    def label(self, con: Connection, log: Table, owners: Table) -> tuple[Table, dict[str, int]]:
         """See `Split.label`.
 
         Counts `history_only` (interactions without a label, or that may be no targets) and
@@ -33,25 +33,27 @@ class Given(Split):
                 "data.split is given, but the log has no column that says train, valid or "
                 "test; name it with data.columns.split, or use data.source: chains"
             )
-        placed = number_groups(con, log, "sequence" if "sequence" in log.columns else "user_id")
-        history = placed.history if "history" in placed.columns else placed.end
-        trained = (placed.split == "train").fill_null(False)
-        tested = (placed.split == "test").fill_null(False)
+        del con, owners
+        history = log.history if "history" in log.columns else log.end
+        trained = (log.split == "train").fill_null(False)
+        tested = (log.split == "test").fill_null(False)
         # What may be no target needs no label: among training interactions it is one of them.
-        other = ~trained & (placed.is_target | placed.split.notnull())
-        by_sequence = ibis.window(group_by=placed.sequence)
-        trained_at: Column = ibis.ifelse(trained, placed.end, None)
-        other_at: Column = ibis.ifelse(other, placed.end, None)
-        tested_at: Column = ibis.ifelse(tested, placed.end, None)
-        positions = placed.mutate(
-            start=placed.end - history,
+        is_target = may_be_target(log)
+        other = ~trained & (is_target | log.split.notnull())
+        by_sequence = ibis.window(group_by=log.sequence)
+        trained_at: Column = ibis.ifelse(trained, log.end, None)
+        other_at: Column = ibis.ifelse(other, log.end, None)
+        tested_at: Column = ibis.ifelse(tested, log.end, None)
+        positions = log.mutate(
+            start=log.end - history,
             train_end=(trained_at.max().over(by_sequence) + 1).fill_null(0),
             first_other=other_at.min().over(by_sequence),
             first_tested=tested_at.min().over(by_sequence),
-            target_of=ibis.ifelse((history > 0) & placed.is_target, placed.split, None),
+            target_of=ibis.ifelse((history > 0) & is_target, log.split, None),
         )
-        history_only: Column = positions.split.isnull() | ~positions.is_target
-        held_out = positions.split.isin(HELD_OUT) & positions.is_target
+        is_target = may_be_target(positions)
+        history_only: Column = positions.split.isnull() | ~is_target
+        held_out = positions.split.isin(HELD_OUT) & is_target
         early = (positions.split == "train") & (positions.end > positions.first_other)
         early |= (positions.split == "valid") & (positions.end > positions.first_tested)
         sums = {

@@ -1,7 +1,7 @@
 """Leave-one-out: of each user the last interaction is tested on, the one before validated on."""
 
 from recllm.data_prep.splits import Split
-from recllm.data_prep.splits._positions import number_groups, refuse_ready_made
+from recllm.data_prep.splits._positions import may_be_target, refuse_ready_made
 from recllm.data_prep.tables import Column, Connection, Table, scalars
 
 
@@ -13,7 +13,7 @@ class LeaveOneOut(Split):
     of these are held out; what follows the last of them is in no history.
     """
 
-    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
+    def label(self, con: Connection, log: Table, owners: Table) -> tuple[Table, dict[str, int]]:
         """See `Split.label`.
 
         Counts `users_too_short` (to hold out two targets with a history),
@@ -23,15 +23,16 @@ class LeaveOneOut(Split):
         import ibis
 
         refuse_ready_made(log)
+        del con, owners
         all_are_targets = "is_target" not in log.columns
-        placed = _find_last_two(number_groups(con, log, "user_id"), all_are_targets)
+        placed = _find_last_two(log, all_are_targets)
         placed = placed.mutate(held_out=(placed.valid_end > 0).fill_null(False))
         train_end = ibis.ifelse(placed.held_out, placed.valid_end, placed.length)
         positions = placed.mutate(
             start=0,
             train_end=train_end,
             target_of=ibis.cases(
-                ((placed.end == 0) | ~placed.is_target, None),
+                ((placed.end == 0) | ~may_be_target(placed), None),
                 (placed.end < train_end, "train"),
                 (placed.end == placed.valid_end, "valid"),
                 (placed.end == placed.test_end, "test"),

@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from recllm.data_prep.splits import Split
-from recllm.data_prep.splits._positions import label_parts, number_groups, refuse_ready_made
+from recllm.data_prep.splits._positions import label_parts, may_be_target, refuse_ready_made
 from recllm.data_prep.tables import Connection, Table, number, scalars
 from recllm.errors import UserError
 
@@ -23,7 +23,7 @@ class Minionerec(Split):
 
     global_cut: ClassVar[Literal["time", "row"] | None] = "row"
 
-    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
+    def label(self, con: Connection, log: Table, owners: Table) -> tuple[Table, dict[str, int]]:
         """See `Split.label`.
 
         Counts the times of the first target of each part, `valid_from` and `test_from`, too, and
@@ -36,22 +36,22 @@ class Minionerec(Split):
         import ibis
 
         refuse_ready_made(log)
-        placed = number_groups(con, log, "user_id")
-        first = _first_targets(con, placed)
+        del owners
+        first = _first_targets(con, log)
 
         def before(name: str) -> Table:
             time, row = first[f"{name}_time"], first[f"{name}_row"]
-            return (placed.timestamp < time) | ((placed.timestamp == time) & (placed.row < row))
+            return (log.timestamp < time) | ((log.timestamp == time) & (log.row < row))
 
         part = ibis.cases((before("valid"), "train"), (before("test"), "valid"), else_="test")
-        positions, counts = label_parts(placed.mutate(part=part))
+        positions, counts = label_parts(log.mutate(part=part))
         cuts = {f"{name}_from": first[f"{name}_time"] for name in ("valid", "test")}
         return positions, counts | cuts
 
 
 def _first_targets(con: Connection, placed: Table) -> dict[str, int]:
     """Time and row of the first target of validation and of test."""
-    targets = placed.filter(placed.is_target & (placed.end > 0)).select("timestamp", "row")
+    targets = placed.filter(may_be_target(placed) & (placed.end > 0)).select("timestamp", "row")
     count = scalars(targets.aggregate(n=targets.count()))["n"]
     if not count:
         raise UserError(

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from recllm.config.times import Moment, in_words, to_seconds
-from recllm.data_prep.splits._positions import label_parts, number_groups, refuse_ready_made
+from recllm.data_prep.splits._positions import label_parts, refuse_ready_made
 from recllm.data_prep.splits._shares import SHARES, SharedOut
 from recllm.data_prep.tables import Connection, Table, number, scalars
 from recllm.errors import UserError
@@ -44,7 +44,7 @@ class Temporal(SharedOut):
                 raise ValueError("give 'valid_from' and 'test_from', or shares, not both")
         return self
 
-    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
+    def label(self, con: Connection, log: Table, owners: Table) -> tuple[Table, dict[str, int]]:
         """See `Split.label`.
 
         Counts the cuts `valid_from` and `test_from` (in the log's time) too, and the interactions
@@ -57,16 +57,14 @@ class Temporal(SharedOut):
         import ibis
 
         refuse_ready_made(log)
+        del owners
         valid_from, test_from = self._cuts(con, log)
-        placed = number_groups(con, log, "user_id")
-        placed = placed.mutate(
-            part=ibis.cases(
-                (placed.timestamp < valid_from, "train"),
-                (placed.timestamp < test_from, "valid"),
-                else_="test",
-            ),
+        part = ibis.cases(
+            (log.timestamp < valid_from, "train"),
+            (log.timestamp < test_from, "valid"),
+            else_="test",
         )
-        positions, counts = label_parts(placed)
+        positions, counts = label_parts(log.mutate(part=part))
         return positions, counts | {"valid_from": valid_from, "test_from": test_from}
 
     def _cuts(self, con: Connection, log: Table) -> tuple[int, int]:

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from recllm.data_prep.splits._positions import number_groups, refuse_ready_made
+from recllm.data_prep.splits._positions import may_be_target, refuse_ready_made
 from recllm.data_prep.splits._shares import SharedOut
-from recllm.data_prep.tables import Column, Connection, Table, scalars
+from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
 
 #: Hexadecimal digits of a digest that decide.
 DIGITS = 8
@@ -25,7 +25,7 @@ class UserDisjoint(SharedOut):
         default="all", description="of a user of valid or test"
     )
 
-    def label(self, con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
+    def label(self, con: Connection, log: Table, owners: Table) -> tuple[Table, dict[str, int]]:
         """See `Split.label`.
 
         Counts `train_users`, `valid_users`, `test_users`, and among them `users_too_short`: those
@@ -34,18 +34,18 @@ class UserDisjoint(SharedOut):
         import ibis
 
         refuse_ready_made(log)
-        users = log.select("user_id").distinct()
-        seeded = ibis.literal(f"{self.split_seed}:") + users.user_id
+        seeded = ibis.literal(f"{self.split_seed}:") + owners.user_id
         digest = seeded.hexdigest("sha256").substr(0, DIGITS)
-        users = users.mutate(
+        users = owners.select(
+            "sequence",
             part=ibis.cases(
                 (digest < _threshold(self.test_share), "test"),
                 (digest < _threshold(self.test_share + self.valid_share), "valid"),
                 else_="train",
-            )
+            ),
         )
-        placed = number_groups(con, log, "user_id").join(users, "user_id")
-        trained, can_be_target = placed.part == "train", placed.is_target & (placed.end > 0)
+        placed = log.join(materialise(con, users), "sequence")
+        trained, can_be_target = placed.part == "train", may_be_target(placed) & (placed.end > 0)
         target_at: Column = ibis.ifelse(can_be_target, placed.end, None)
         last = target_at.max().over(group_by=placed.sequence)
         chosen = can_be_target if self.held_out_targets == "all" else trained | (placed.end == last)
@@ -63,7 +63,7 @@ def _threshold(share: float) -> str:
 
 
 def _counts(positions: Table) -> dict[str, int]:
-    users = positions.group_by("user_id").aggregate(
+    users = positions.group_by("sequence").aggregate(
         part=positions.part.max(), targets=positions.target_of.count()
     )
     sums = {f"{name}_users": (users.part == name).sum() for name in ("train", "valid", "test")}

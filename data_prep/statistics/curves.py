@@ -24,7 +24,7 @@ def sequences_by_length(log: Table) -> Curve:
     Returns:
         [least length, sequences] of each bar, equally wide; the last may hold all that are longer.
     """
-    sizes = log.group_by("owner").aggregate(size=log.count())
+    sizes = log.group_by("sequence").aggregate(size=log.count())
     size = sizes["size"]
     found = scalars(
         sizes.aggregate(least=size.min(), most=size.max(), shown=size.quantile(SHOWN_SHARE))

@@ -23,7 +23,7 @@ def approximate_entropy(con: Connection, log: Table) -> dict[str, float]:
     into another. Where there is no run of k items, Φ(k) is 0.
 
     Args:
-        log: a materialised table of owner (of the sequence), item, timestamp and row.
+        log: a materialised table of sequence, item, timestamp and row.
 
     Returns:
         For each m of 1 and 2:
@@ -40,8 +40,8 @@ def approximate_entropy(con: Connection, log: Table) -> dict[str, float]:
           are few interactions for each run of m items, and can be a little below 0.
     """
     windows = _windows(con, log)
-    lengths = materialise(con, log.group_by("owner").aggregate(length=log.count()))
-    own, pooled = _repeated(con, windows, ("owner",)), _repeated(con, windows, ())
+    lengths = materialise(con, log.group_by("sequence").aggregate(length=log.count()))
+    own, pooled = _repeated(con, windows, ("sequence",)), _repeated(con, windows, ())
     found = {f"per_sequence_m{m}": _mean_of_sequences(lengths, own, m) for m in DIMENSIONS}
     phis = {length: _pooled_phi(lengths, often, length) for length, often in pooled.items()}
     return found | {f"pooled_m{m}": phis[m] - phis[m + 1] for m in DIMENSIONS}
@@ -51,9 +51,9 @@ def _windows(con: Connection, log: Table) -> Table:
     """The run of items that starts at each interaction; null where its sequence is over."""
     import ibis
 
-    later = ibis.window(group_by=log.owner, order_by=[log.timestamp, log.row])
+    later = ibis.window(group_by=log.sequence, order_by=[log.timestamp, log.row])
     runs = {name: log["item"].lead(place).over(later) for place, name in enumerate(_ITEMS) if place}
-    return materialise(con, log.select("owner", **{_ITEMS[0]: log["item"]}, **runs))
+    return materialise(con, log.select("sequence", **{_ITEMS[0]: log["item"]}, **runs))
 
 
 def _repeated(con: Connection, windows: Table, scope: tuple[str, ...]) -> _Repeated:
@@ -75,16 +75,16 @@ def _repeated(con: Connection, windows: Table, scope: tuple[str, ...]) -> _Repea
 def _mean_of_sequences(lengths: Table, own: _Repeated, m: int) -> float:
     """The mean of |Φ(m) - Φ(m + 1)|, each from the sequence's own runs."""
     shorter, longer = (_phis(lengths, own[length], length) for length in (m, m + 1))
-    both = shorter.join(longer, "owner", rname="{name}_longer")
+    both = shorter.join(longer, "sequence", rname="{name}_longer")
     return scalars(both.aggregate(mean=(both.phi - both.phi_longer).abs().mean()))["mean"]
 
 
 def _phis(lengths: Table, own: Table, length: int) -> Table:
-    """Φ of each sequence: owner, phi."""
-    sums = own.group_by("owner").aggregate(surplus=_surplus(own))
-    found = lengths.left_join(sums, "owner")
+    """Φ of each sequence: sequence, phi."""
+    sums = own.group_by("sequence").aggregate(surplus=_surplus(own))
+    found = lengths.left_join(sums, "sequence")
     runs = (found.length - (length - 1)).clip(lower=1).cast("float64")  # of none, Φ is 0
-    return found.select("owner", phi=found.surplus.fill_null(0.0) / runs - runs.ln())
+    return found.select("sequence", phi=found.surplus.fill_null(0.0) / runs - runs.ln())
 
 
 def _pooled_phi(lengths: Table, often: Table, length: int) -> float:

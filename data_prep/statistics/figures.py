@@ -13,15 +13,13 @@ TOP_SHARE = 0.01
 
 
 def read_log(con: Connection, filtered: Path) -> Table:
-    """The interactions that the filter stage left, materialised, with `owner`.
-
-    That numbers the sequences: those of users, or the ready-made ones that a log has.
-    """
-    log = read(con, filtered / "interactions.parquet")
-    if "sequence" in log.columns:
-        return materialise(con, log.mutate(owner=log.sequence))
-    users = number(con, log.select("user_id").distinct(), "owner", ["user_id"])
-    return materialise(con, log.join(users, "user_id"))
+    """The interactions that the filter stage left, materialised, with `user`, a number."""
+    log, owners = (read(con, filtered / f"{name}.parquet") for name in ("interactions", "owners"))
+    if "history" not in log.columns:
+        return materialise(con, log.mutate(user=log.sequence))
+    users = number(con, owners.select("user_id").distinct(), "user")
+    users = owners.join(users, "user_id").select("sequence", "user")
+    return materialise(con, log.join(users, "sequence"))
 
 
 def describe_log(con: Connection, log: Table) -> dict[str, Any]:
@@ -42,26 +40,26 @@ def describe_log(con: Connection, log: Table) -> dict[str, Any]:
     """
     found = scalars(
         log.aggregate(
-            users=log.user_id.nunique(),
+            users=log.user.nunique(),
             items=log["item"].nunique(),
             interactions=log.count(),
             first_time=log.timestamp.min(),
             last_time=log.timestamp.max(),
         )
     )
-    pairs = _distinct(log, "user_id", "item")
+    pairs = _distinct(log, "user", "item")
     interactions = found["interactions"]
     return {
         **{name: found[name] for name in ("users", "items", "interactions")},
         "density": pairs / (found["users"] * found["items"]),
         "lengths": _lengths(log),
-        "repeat_rate": 1 - _distinct(log, "owner", "item") / interactions,
+        "repeat_rate": 1 - _distinct(log, "sequence", "item") / interactions,
         "approximate_entropy": approximate_entropy(con, log),
         **_popularity(con, log, interactions),
         "first_time": found["first_time"],
         "last_time": found["last_time"],
         "tied_interactions": _tied(log),
-        "duplicates": interactions - _distinct(log, "owner", "item", "timestamp"),
+        "duplicates": interactions - _distinct(log, "sequence", "item", "timestamp"),
         **_behaviors(log),
     }
 
@@ -72,7 +70,7 @@ def _distinct(log: Table, *columns: str) -> int:
 
 
 def _lengths(log: Table) -> dict[str, float]:
-    sizes = log.group_by("owner").aggregate(size=log.count())
+    sizes = log.group_by("sequence").aggregate(size=log.count())
     quantiles = {name: sizes["size"].quantile(share) for name, share in QUANTILES.items()}
     found = scalars(sizes.aggregate(mean=sizes["size"].mean(), **quantiles))
     return {name: float(value) for name, value in found.items()}
@@ -97,7 +95,7 @@ def _popularity(con: Connection, log: Table, interactions: int) -> dict[str, flo
 
 
 def _tied(log: Table) -> int:
-    times = log.group_by("owner", "timestamp").aggregate(n=log.count())
+    times = log.group_by("sequence", "timestamp").aggregate(n=log.count())
     return int(scalars(times.aggregate(n=times.n.sum(where=times.n > 1)))["n"] or 0)
 
 

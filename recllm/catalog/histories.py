@@ -164,32 +164,29 @@ class SplitRows:
         return self.histories[index]
 
 
-def read_times(folder: Path, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(rows,) the times of some log rows, from the `interactions.parquet` of the filter stage."""
-    table = pq.read_table(folder / "interactions.parquet", columns=["row", "timestamp"])
-    place = np.searchsorted(table["row"].to_numpy(), rows)  # that table is in the order of row
-    return table["timestamp"].to_numpy()[place]
-
-
 def read_moments(
-    folder: Path, rows: NDArray[np.int64], cut: Literal["time", "row"] | None
+    folder: Path, sequences: Sequences, cut: Literal["time", "row"] | None
 ) -> NDArray[np.int64] | None:
-    """What tells which of some log rows happened before a cut that parts all users' interactions.
+    """What tells which interactions happened before a cut that parts those of all users.
 
     Args:
-        folder: that of the filter stage.
+        folder: that of the filter stage that the sequences were made from.
         cut: `time`: rows of one time lie on one side of it; `row`: they are told apart by row.
 
     Returns:
-        (rows,) their times, or their places in the order of time, then row; None without a cut.
+        (interactions,) their times, or their places in the order of time, then row; None without
+        a cut.
     """
     if cut is None:
         return None
-    times = read_times(folder, rows)
+    table = pq.read_table(folder / "interactions.parquet", columns=["row", "timestamp"])
+    if not np.array_equal(table["row"].to_numpy(), sequences.rows):
+        raise ValueError(f"{folder}: expected the interactions that the sequences are made of")
+    times = table["timestamp"].to_numpy()
     if cut == "time":
         return times
-    places = np.empty(len(rows), dtype=np.int64)
-    places[np.lexsort((rows, times))] = np.arange(len(rows))
+    places = np.empty(len(times), dtype=np.int64)
+    places[np.lexsort((sequences.rows, times))] = np.arange(len(times))
     return places
 
 

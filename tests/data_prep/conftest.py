@@ -19,7 +19,7 @@ from recllm.data_prep.ingest import Ingest
 from recllm.data_prep.sources import Source
 from recllm.data_prep.split import SplitStage
 from recllm.data_prep.splits import Split
-from recllm.data_prep.tables import Connection, read, session
+from recllm.data_prep.tables import Connection, session
 
 STAGES = (Ingest, Filter, SplitStage)
 #: For the naive versions on Spark, where one example takes seconds.
@@ -39,6 +39,15 @@ class Prepared:
 
     def rows(self, stage: str, table: str) -> list[dict[str, Any]]:
         return pq.read_table(self.folders[stage] / f"{table}.parquet").to_pylist()
+
+    def filtered(self) -> list[dict[str, Any]]:
+        """The filtered interactions with user ids, in the order of the log."""
+        owners = {r["sequence"]: r["user_id"] for r in self.rows("filter", "owners")}
+        log = [
+            {"row": r["row"], "user_id": owners[r["sequence"]]} | r
+            for r in self.rows("filter", "interactions")
+        ]
+        return sorted(log, key=lambda r: r["row"])
 
     def histories(self, split: str) -> list[tuple[str, list[str], str]]:
         """User, history and target of each row of a split, as the user's ids."""
@@ -71,9 +80,9 @@ def run_source(source: Source, out: Path, data: DataSection | None = None) -> di
 
 
 def run_split(split: Split, folder: Path, data: DataSection | None = None) -> dict[str, int]:
-    """Runs a split on the interactions.parquet of a folder and writes into it."""
+    """Runs a split on the filtered log in a folder and writes into it."""
     with session(data) as con:
-        return split.divide(con, read(con, folder / "interactions.parquet"), folder)
+        return split.divide(con, folder, folder)
 
 
 @pytest.fixture(scope="session")

@@ -203,10 +203,13 @@ def run_filter(folder: Path, log: Log, **data: Any) -> tuple[Log, dict[str, int]
     return pq.read_table(out / "interactions.parquet").to_pylist(), counts
 
 
-def test_conditions_are_tried_in_a_stated_order_and_each_counts(tmp_path: Path) -> None:
+def test_conditions_are_tried_in_a_stated_order_and_each_counts(
+    engine: DataSection, tmp_path: Path
+) -> None:
     rows, counts = run_filter(
         tmp_path,
         ORDERED,
+        **engine.model_dump(include={"engine", "spark"}),
         history_behaviors=["view", "buy"],
         target_behaviors=["buy"],
         min_rating=2,

@@ -16,13 +16,13 @@ from recllm.data_prep.engines import java
 from recllm.data_prep.engines._parts import ROW_GROUP, join_parts
 from recllm.data_prep.ingest import Ingest
 from recllm.data_prep.tables import (
-    collect,
     discard,
     materialise,
     number,
     read,
     scalars,
     session,
+    size,
     write,
 )
 from recllm.errors import UserError
@@ -73,27 +73,29 @@ def test_numbers_have_no_gaps(engine: DataSection, rows: Path) -> None:
     assert ordered == sorted(ordered, key=lambda r: (r["value"], r["place"]))
 
 
-def test_lists_are_in_order_and_files_are_one(
-    engine: DataSection, rows: Path, tmp_path: Path
+@pytest.mark.parametrize("in_order", [True, False])
+def test_files_are_one_and_in_order(
+    engine: DataSection, rows: Path, tmp_path: Path, in_order: bool
 ) -> None:
-    expected: dict[str, list[int]] = defaultdict(list)
-    for row in sorted(pq.read_table(rows).to_pylist(), key=lambda r: r["place"]):
-        expected[row["key"]].append(row["value"])
+    expected: dict[str, int] = defaultdict(int)
+    for row in pq.read_table(rows).to_pylist():
+        expected[row["key"]] += row["value"]
     with session(engine) as con:
         table = materialise(con, read(con, rows))
-        lists = table.group_by("key").aggregate(
-            values=collect(table.value, table.place), places=collect(table.place, table.place)
-        )
-        write(con, lists.order_by("key"), tmp_path / "lists.parquet")
+        assert size(con, table) == 2000
+        sums = table.group_by("key").aggregate(sum=table.value.sum())
+        write(con, sums.order_by("key"), tmp_path / "sums.parquet", in_order)
         discard(con, table)
-    assert (tmp_path / "lists.parquet").is_file()
-    written = pq.read_table(tmp_path / "lists.parquet")
-    assert written["key"].to_pylist() == sorted(KEYS, key=str.encode)
-    assert dict(zip(written["key"].to_pylist(), written["values"].to_pylist(), strict=True)) == (
-        expected
-    )
-    assert written.schema.field("values").type.value_type == pa.int32()
-    assert written.schema.field("places").type.value_type == pa.int64()
+    assert (tmp_path / "sums.parquet").is_file()
+    written = pq.read_table(tmp_path / "sums.parquet").to_pylist()
+    assert written == [{"key": key, "sum": expected[key]} for key in sorted(KEYS, key=str.encode)]
+
+
+def test_rows_are_told_their_place_in_the_file(engine: DataSection, rows: Path) -> None:
+    with session(engine) as con:
+        found = read(con, rows, place="n").order_by("n").to_pyarrow().to_pylist()
+    written = pq.read_table(rows).to_pylist()
+    assert found == [row | {"n": n} for n, row in enumerate(written)]
 
 
 def test_spark_writes_nothing_without_an_order(
@@ -117,10 +119,10 @@ def test_parts_are_joined_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     parts.mkdir()
     sizes = {2: 7, 10: 50_000, 99_999: 0, 100_000: ROW_GROUP + 1}
     start = 0
-    for part, size in sizes.items():
-        table = pa.table({"n": pa.array(range(start, start + size), pa.int64())})
+    for part, rows in sizes.items():
+        table = pa.table({"n": pa.array(range(start, start + rows), pa.int64())})
         pq.write_table(table, parts / f"part-{part:05d}-x.c000.snappy.parquet")
-        start += size
+        start += rows
     (parts / "_SUCCESS").touch()
     schema = pa.schema({"n": pa.int32()})
     join_parts(parts, tmp_path / "whole.parquet", schema)

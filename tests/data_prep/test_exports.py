@@ -18,6 +18,7 @@ import pytest
 from builders import make_rows, make_sequences
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_data import write_filtered
 
 from recllm.catalog.histories import Sequences, SplitName, SplitRows
 from recllm.catalog.items import Items
@@ -260,7 +261,7 @@ def test_industrial_comes_out_as_minionerec_wrote_it(
     log = pq.read_table(done.folders["ingest"] / "interactions.parquet")
     numbers = pa.array([index[i] for i in log["item_id"].to_pylist()], pa.int32())
     log = log.drop_columns("item_id").append_column("item", numbers)
-    pq.write_table(log, tmp_path / "interactions.parquet")
+    write_filtered(log.to_pylist(), tmp_path)
     run_split(Given(), tmp_path)
     sequences = Sequences.read(tmp_path)
     rows: dict[SplitName, SplitRows] = {

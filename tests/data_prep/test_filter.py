@@ -12,7 +12,7 @@ from naive_data import Log, load, logs
 
 from recllm.config.schema import DataSection
 from recllm.data_prep.core import k_core
-from recllm.data_prep.tables import materialise, read, session
+from recllm.data_prep.tables import read, session
 from recllm.errors import UserError
 
 from .conftest import FEW
@@ -25,10 +25,12 @@ CORES = (logs(item_id=st.sampled_from("abcdefgh")), st.integers(0, 5), st.intege
 
 
 def assert_core(con: Any, folder: Path, log: Log, user_k: int, item_k: int) -> None:
-    table = load(con, log, folder / "log.parquet")
-    pairs = materialise(con, table.select("row", user="user_id", item="item_id"))
-    found = k_core(con, pairs, user_k, item_k).order_by("row").to_pyarrow()["row"].to_pylist()
-    assert found == [row["row"] for row in naive_data.core(log, user_k, item_k)]
+    table = load(con, log, folder / "log.parquet").rename(user="user_id", item="item_id")
+    users, items = k_core(con, table, user_k, item_k)
+    expected = naive_data.core(log, user_k, item_k)
+    for core, ids in ((users["user"], "user_id"), (items["item"], "item_id")):
+        found = core.to_pyarrow().to_pylist()
+        assert sorted(found) == sorted({row[ids] for row in expected})
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -59,7 +61,8 @@ def test_a_core_that_takes_many_rounds(write_file: Write, prepare: Prepare) -> N
     ring = "".join(f"v{i},j{i}\nv{i},j{(i + 1) % 3}\n" for i in range(3))
     path = write_file("log.csv", chain_log(9) + ring)
     done = prepare("filter", source="files", path=path, k_core=2)
-    assert {r["user_id"] for r in done.rows("filter", "interactions")} == {"v0", "v1", "v2"}
+    owners = done.rows("filter", "owners")
+    assert owners == [{"sequence": n, "user_id": f"v{n}"} for n in range(3)]
     assert done.counts["filter"] == {
         "interactions_before": 24,
         "items_before": 13,
@@ -103,7 +106,7 @@ def test_items_are_numbered_in_the_order_of_their_ids(write_file: Write, prepare
     assert catalogue[1] == {"item": 1, "item_id": "9", "title": "Nine", "brand": "N"}
     interactions = done.rows("filter", "interactions")
     assert [r["item"] for r in interactions] == [0, 1, 2, 3, 4, 1]
-    assert list(interactions[0]) == ["row", "user_id", "item", "timestamp"]
+    assert list(interactions[0]) == ["row", "sequence", "item", "timestamp"]
     assert done.counts["filter"]["items_before"] == 6
 
 
@@ -141,8 +144,15 @@ def test_the_core_of_movielens_is_that_of_plain_python(movielens: Any) -> None:
     assert (counts["interactions"], counts["users"], counts["items"]) == (100_004, 671, 9_066)
     log = movielens.folders["filter"] / "interactions.parquet"
     with session() as con:
-        table = read(con, log).select("row", "item", user="user_id")
-        core = k_core(con, materialise(con, table), 30, 10).to_pyarrow()["row"].to_pylist()
-    rows = [r | {"item_id": r["item"]} for r in movielens.rows("filter", "interactions")]
-    assert sorted(core) == [r["row"] for r in naive_data.core(rows, 30, 10)]
+        found = k_core(con, read(con, log).rename(user="sequence"), 30, 10)
+        users, items = (
+            set(ids[name].to_pyarrow().to_pylist())
+            for ids, name in zip(found, ("user", "item"), strict=True)
+        )
+    rows = [
+        r | {"user_id": r["sequence"], "item_id": r["item"]}
+        for r in movielens.rows("filter", "interactions")
+    ]
+    core = [r for r in rows if r["sequence"] in users and r["item"] in items]
+    assert core == naive_data.core(rows, 30, 10)
     assert 50_000 < len(core) < 90_000

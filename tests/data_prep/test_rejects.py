@@ -278,7 +278,7 @@ def test_odd_ids_survive_to_the_split(
     assert [(r["user_id"], r["item_id"], r["timestamp"]) for r in log] == rows
     items = {r["item"]: r["item_id"] for r in done.rows("filter", "items")}
     assert sorted(items.values()) == sorted(ODD)
-    filtered = done.rows("filter", "interactions")
+    filtered = done.filtered()
     assert [(r["user_id"], items[r["item"]], r["timestamp"]) for r in filtered] == rows
     assert {r["user_id"] for r in done.rows("split", "test")} == set(ODD)
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recllm.config.plugins import SOURCES
+from recllm.config.schema import DataSection
 from recllm.data_prep.ingest import INTERACTIONS, ITEMS, OPTIONAL_INTERACTIONS, Ingest, check_tables
 from recllm.data_prep.sources import Source, movielens
 from recllm.data_prep.tables import session
@@ -78,6 +79,23 @@ def test_every_source_writes_the_tables_it_counts(name: str, tmp_path: Path) -> 
     run_source(source, again)
     assert pq.read_table(again / "interactions.parquet") == log
     assert pq.read_table(again / "items.parquet") == items
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOURCES.names())
+def test_every_source_gives_the_same_on_spark(
+    name: str, spark: DataSection, tmp_path: Path
+) -> None:
+    given, folders = tmp_path / "given", [tmp_path / "duckdb", tmp_path / "spark"]
+    for folder in (given, *folders):
+        folder.mkdir()
+    source: Source = SOURCES.load(name)(**options(name, given))
+    counts = [run_source(source, folders[0]), run_source(source, folders[1], spark)]
+    assert counts[0] == counts[1]
+    for table in ("interactions", "items"):
+        one, other = (pq.read_table(folder / f"{table}.parquet") for folder in folders)
+        assert one.schema.types == other.schema.types
+        assert one.to_pylist() == other.to_pylist()
 
 
 BROKEN = {

@@ -260,7 +260,7 @@ def test_industrial_loads_with_its_sids(industrial: Any) -> None:
 def test_industrial_s_rows_are_those_of_the_files(
     real_data: Path, industrial: Any, tmp_path: Path
 ) -> None:
-    shutil.copy(industrial.folders["filter"] / "interactions.parquet", tmp_path)
+    shutil.copytree(industrial.folders["filter"], tmp_path, dirs_exist_ok=True)
     counts = run_split(Given(), tmp_path)
     assert (counts["train"], counts["valid"], counts["test"]) == (0, 4_532, 4_533)
     ids = {r["item"]: r["item_id"] for r in industrial.rows("filter", "items")}

@@ -19,6 +19,11 @@ import yaml
 
 from recllm.config.schema import DataSection
 from recllm.data_prep.sources.files import Files
+from recllm.data_prep.statistics.curves import (
+    interactions_by_popularity,
+    interactions_over_time,
+    sequences_by_length,
+)
 from recllm.data_prep.statistics.figures import describe_log, read_log
 from recllm.data_prep.tables import session
 from recllm.errors import UserError
@@ -29,7 +34,7 @@ Prepare = Callable[..., Prepared]
 Records = list[dict[str, Any]]
 TABLES = {
     "ingest": ("interactions", "items"),
-    "filter": ("interactions", "items"),
+    "filter": ("interactions", "owners", "items"),
     "split": ("sequences", "train", "valid", "test"),
 }
 USERS = ["007", "7", "a b", " a", "O'Neil", 'say "hi"', "x,y", "é", "E", "😀", "u\\n", "-1"]
@@ -127,9 +132,17 @@ def assert_same(found: Mapping[str, Path], expected: Mapping[str, Path]) -> None
 
 
 def described(filtered: Path, data: DataSection | None) -> dict[str, float]:
-    """The figures of a filtered log, those of a group under `group figure`."""
+    """The figures of a filtered log, those of a group under `group figure`, and its curves."""
     with session(data) as con:
-        found = describe_log(con, read_log(con, filtered))
+        log = read_log(con, filtered)
+        found = describe_log(con, log)
+        curves = [
+            sequences_by_length(log),
+            interactions_by_popularity(con, log),
+            interactions_over_time(log),
+        ]
+    for number, curve in enumerate(curves):
+        found[f"curve {number}"] = {f"{n}": y for n, (_, y) in enumerate(curve)}
     groups = {name: value for name, value in found.items() if isinstance(value, dict)}
     inner = {f"{name} {key}": value for name in groups for key, value in groups[name].items()}
     return {name: value for name, value in found.items() if name not in groups} | inner

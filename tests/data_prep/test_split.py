@@ -168,7 +168,7 @@ def labelled_log() -> str:
 def test_every_split_keeps_its_promises(name: str, write_file: Write, prepare: Prepare) -> None:
     path = write_file("log.csv", labelled_log())
     done = prepare(source="files", path=path, k_core=0, split=name)
-    log = {r["row"]: r for r in done.rows("filter", "interactions")}
+    log = {r["row"]: r for r in done.filtered()}
     listed = done.rows("split", "sequences")
     assert [s["sequence"] for s in listed] == list(range(len(listed)))
     assert sorted(row for s in listed for row in s["rows"]) == sorted(log)
@@ -180,7 +180,7 @@ def test_every_split_keeps_its_promises(name: str, write_file: Write, prepare: P
     sequences = Sequences.read(done.folders["split"])
     rows = {n: SplitRows.read(done.folders["split"], n, sequences) for n in SPLITS}
     cut = REGISTERED.load(name).global_cut
-    check_leaks(sequences, rows, read_moments(done.folders["filter"], sequences.rows, cut))
+    check_leaks(sequences, rows, read_moments(done.folders["filter"], sequences, cut))
     counts = done.counts["split"]
     trained = {i for s in listed for i in s["items"][: s["train_end"]]}
     users = {s["user_id"] for s in listed if s["train_end"]}
@@ -230,7 +230,7 @@ def test_beauty(beauty: Any) -> None:
 def test_movielens(movielens: Any) -> None:
     assert movielens.counts["split"]["test"] == 671
     assert movielens.counts["split"]["users_with_tied_last_times"] == 127
-    log = movielens.rows("filter", "interactions")
+    log = movielens.filtered()
     assert movielens.rows("split", "test") == naive_data.leave_one_out(log)[0]["test"]
 
 

@@ -55,7 +55,7 @@ def compare(con: Any, tmp_path: Path) -> Compare:
         assert counts == expected[1]
         sequences = Sequences.read(tmp_path)
         rows = {name: SplitRows.read(tmp_path, name, sequences) for name in SPLITS}
-        check_leaks(sequences, rows, read_moments(tmp_path, sequences.rows, split.global_cut))
+        check_leaks(sequences, rows, read_moments(tmp_path, sequences, split.global_cut))
 
     return hold
 

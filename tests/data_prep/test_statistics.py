@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from naive_data import write_filtered
 
 from recllm.data_prep.statistics.curves import (
     PERIODS,
@@ -48,14 +48,12 @@ def logged(
     entries: Sequence[Entry], folder: Path, **columns: Any
 ) -> Iterator[tuple[Connection, Table]]:
     """A filtered log of (user, item, time), as the statistics read it."""
-    users, items, times = zip(*entries, strict=True)
-    table = {
-        "row": pa.array(range(len(entries)), pa.int64()),
-        "user_id": pa.array(users, pa.string()),
-        "item": pa.array(items, pa.int32()),
-        "timestamp": pa.array(times, pa.int64()),
-    }
-    pq.write_table(pa.table(table | columns), folder / "interactions.parquet")
+    log = [
+        {"row": row, "user_id": user, "item": item, "timestamp": time}
+        | {name: values[row] for name, values in columns.items()}
+        for row, (user, item, time) in enumerate(entries)
+    ]
+    write_filtered(log, folder)
     with session() as con:
         yield con, read_log(con, folder)
 
@@ -166,8 +164,8 @@ def test_entropy_of_sequences_that_are_understood(tmp_path: Path) -> None:
 
 def test_ready_made_sequences_are_what_is_long_and_what_repeats(tmp_path: Path) -> None:
     entries = [("a", 0, 1), ("a", 1, 2), ("a", 0, 1), ("a", 1, 2), ("a", 1, 3)]
-    sequence = pa.array([0, 0, 1, 1, 1], pa.int64())
-    with logged(entries, tmp_path, sequence=sequence) as (con, log):
+    ready_made = {"sequence": [0, 0, 1, 1, 1], "history": [0, 1, 0, 1, 2]}
+    with logged(entries, tmp_path, **ready_made) as (con, log):
         found = describe_log(con, log)
         lengths = sequences_by_length(log)
     assert (found["users"], found["lengths"]["min"], found["lengths"]["max"]) == (1, 2, 3)
@@ -179,7 +177,7 @@ def test_ready_made_sequences_are_what_is_long_and_what_repeats(tmp_path: Path) 
 
 
 def test_behaviours_are_counted(tmp_path: Path) -> None:
-    behavior = pa.array(["view", "buy", "view", None], pa.string())
+    behavior = ["view", "buy", "view", None]
     with logged([("a", i, i) for i in range(4)], tmp_path, behavior=behavior) as (con, log):
         assert describe_log(con, log)["behaviors"] == {"buy": 1, "none": 1, "view": 2}
 
@@ -235,7 +233,7 @@ def test_movielens(movielens: Any) -> None:
     assert found["lengths"]["min"] == 20 and found["repeat_rate"] == 0
     # nobody rates a film twice: a user's own sequence tells its length alone
     log = pq.read_table(movielens.folders["filter"] / "interactions.parquet")
-    sizes = np.array(list(Counter(log["user_id"].to_pylist()).values()))
+    sizes = np.array(list(Counter(log["sequence"].to_pylist()).values()))
     entropy = found["approximate_entropy"]
     assert entropy["per_sequence_m2"] == pytest.approx(np.log((sizes - 1) / (sizes - 2)).mean())
     assert 0 < entropy["pooled_m1"] < math.log(9066)

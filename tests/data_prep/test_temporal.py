@@ -92,8 +92,7 @@ def test_movielens(real_data: Path, prepare: Prepare) -> None:
     total = sum(counts[n] for n in SPLITS)
     assert 0.05 < counts["test"] / total < 0.15
     assert counts["cold_targets_test"] > 0
-    tables, expected = naive_data.temporal(
-        done.rows("filter", "interactions"), counts["valid_from"], counts["test_from"]
-    )
+    cuts = counts["valid_from"], counts["test_from"]
+    tables, expected = naive_data.temporal(done.filtered(), *cuts)
     assert counts == expected
     assert done.rows("split", "test") == tables["test"]

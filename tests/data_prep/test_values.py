@@ -66,7 +66,7 @@ TIMES = {
     "epoch": None,
     "": None,
 }
-NANS = {"nan": None, " NaN\n": None, "nano": "nano", "": ""}
+NANS = {"nan": None, " NaN\n": None, "nano": "nano", "": None}
 TEXTS = {" a b ": "a b", "\t\n\r\f\v x\n": "x", "x": "x", "": "", " ": "", "\u00a0x": "\u00a0x"}
 JSON = {'["a", 1]': True, "[]": True, '{"a": null}': True, "[REC]": False, "[1": False, "": False}
 LISTS = {
@@ -109,3 +109,38 @@ def test_a_missing_text_stays_missing(engine: DataSection, tmp_path: Path) -> No
         parsed = {name: parse(table.text) for name, (parse, _) in CASES.items()}
         nulls = {name: value.isnull().sum() for name, value in parsed.items() if name != "json"}
         assert set(scalars(table.aggregate(**nulls)).values()) == {1}
+
+
+NUMBERS = {
+    "int32": [3, -4, None],
+    "int64": [2**62, -(2**63), None],
+    "float64": [1.5, -3.0, 1e300, float("nan"), float("inf"), None],
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_are_taken_as_they_are(kind: str, engine: DataSection, tmp_path: Path) -> None:
+    given = NUMBERS[kind]
+    table = pa.table({"place": range(len(given)), "n": pa.array(given, kind)})
+    pq.write_table(table, tmp_path / "numbers.parquet")
+    whole = kind != "float64"
+    with session(engine) as con:
+        n = read(con, tmp_path / "numbers.parquet")
+        values_ = n.select(
+            "place",
+            int=values.parse_int(n.n),
+            float=values.parse_float(n.n),
+            time=values.parse_time(n.n),
+            seconds=values.parse_seconds(n.n, dates=True),
+            text=values.as_text(n.n),
+        )
+        write(con, values_.order_by("place"), tmp_path / "values.parquet")
+    found = pq.read_table(tmp_path / "values.parquet").to_pydict()
+    sane = [None if x is None or math.isnan(x) else x for x in given]
+    assert found["int"] == (given if whole else [None] * len(given))
+    assert found["float"] == sane
+    assert found["time"] == [None] * len(given)
+    assert found["seconds"] == [
+        x if whole or x is None else math.floor(x) if abs(x) < 2**62 else None for x in sane
+    ]
+    assert found["text"][:2] == [str(x) for x in given[:2]]

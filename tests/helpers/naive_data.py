@@ -55,12 +55,28 @@ def load(con: Connection, rows: Log, path: Path) -> Table:
     return read(con, path)
 
 
+def write_filtered(rows: Log, folder: Path) -> None:
+    """Write rows with user_id and item as the stage filter does."""
+    owners = by_owner(rows, "sequence" if "sequence" in rows[0] else "user_id")
+    log: Log = []
+    users: Log = []
+    for sequence, own in enumerate(owners.values()):
+        users.append({"sequence": sequence, "user_id": own[0]["user_id"]})
+        log += [
+            {name: value for name, value in row.items() if name != "user_id"}
+            | {"sequence": sequence}
+            for row in own
+        ]
+    write_rows(log, folder / "interactions.parquet")
+    write_rows(users, folder / "owners.parquet")
+
+
 def divide(
     con: Connection, split: Split, log: Log, folder: Path, drop_cold: bool = False
 ) -> tuple[Tables, Counts]:
-    """Run a split over a filtered log."""
-    table = load(con, log, folder / "interactions.parquet")
-    counts = split.divide(con, table, folder, drop_cold)
+    """Run a split over a filtered log: rows with user_id and item."""
+    write_filtered(log, folder)
+    counts = split.divide(con, folder, folder, drop_cold)
     tables = {n: pq.read_table(folder / f"{n}.parquet") for n in ("sequences", *SPLITS)}
     return {name: table.to_pylist() for name, table in tables.items()}, counts
 
