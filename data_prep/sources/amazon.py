@@ -203,7 +203,7 @@ def _products(
     items = items.semi_join(first, "row").drop("row")
     with tempfile.TemporaryDirectory(prefix="recllm-amazon-") as folder:
         raw, cleaned = Path(folder) / "raw.parquet", Path(folder) / "items.parquet"
-        write(con, items, raw)
+        write(con, items.order_by("item_id"), raw)
         counts |= _clean(raw, cleaned)
         return materialise(con, read(con, cleaned)), counts
 

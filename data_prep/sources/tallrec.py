@@ -125,9 +125,10 @@ def _places(rows: Table, split: str) -> Table:
     """One row for each title of each prompt; see `chains.as_log`."""
     import ibis
 
+    one: Column = ibis.literal(1).cast("float64")  # Spark takes 1.0 for a decimal
     rated = [
-        ("liked", rows.liked, 0, ibis.literal(1.0)),
-        ("disliked", rows.disliked, rows.liked.length(), ibis.literal(0.0)),
+        ("liked", rows.liked, 0, one),
+        ("disliked", rows.disliked, rows.liked.length(), 1 - one),
         ("target", rows.target, rows.liked.length() + rows.disliked.length(), rows.rating),
     ]
     parts = []
