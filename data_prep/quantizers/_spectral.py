@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Of the subspace iteration: the spectrum of these graphs is flat, few steps would blur it.
-ITERATIONS = 20
+ITERATIONS = 12
 
 
 def spectral_clusters(affinity: Any, clusters: int, largest: int, seed: int) -> NDArray[np.int64]:

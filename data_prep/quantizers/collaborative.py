@@ -26,7 +26,7 @@ class Collaborative(Indexer):
     regularised; see `spectral_clusters`.
     """
 
-    window: int = Field(default=5, ge=1, description="how far apart two items may stand")
+    window: int = Field(default=10, ge=1, description="how far apart two items may stand")
 
     def index(self, given: IndexingInput) -> Indexing:
         """See the base class; counts `items_without_neighbours`."""

@@ -25,7 +25,7 @@ class Hybrid(Indexer):
     """
 
     prefix: Literal["collaborative", "semantic"] = "collaborative"
-    window: int = Field(default=5, ge=1, description="of the collaborative prefix")
+    window: int = Field(default=10, ge=1, description="of the collaborative prefix")
     separator: str = Field(default=" > ", min_length=1, description="of the semantic prefix")
 
     @property
