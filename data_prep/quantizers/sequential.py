@@ -10,10 +10,11 @@ class Sequential(Indexer):
     """Sequential indexing (SID) of Hua et al. (2023), "How to Index Item IDs for Recommendation
     Foundation Models": items that follow each other in a sequence share prefixes.
 
-    As there, the training sequences are gone through one after the other, and each item gets the
-    next number when it is first met. Items without a training interaction, which are not
-    considered there, are numbered after all others. There numbers count from 1001 and are cut
-    by T5's tokenizer; here their digits are new tokens, as in `random`.
+    As there, the training sequences are gone through one after the other, in the order in which
+    the split has them, and each item gets the next number when it is first met. Items without a
+    training interaction, which are not considered there, are numbered after all others. There
+    numbers count from 1001 and are cut by T5's tokenizer; here their digits are new tokens, as
+    in `random`.
     """
 
     def index(self, given: IndexingInput) -> Indexing:

@@ -23,8 +23,12 @@ from recllm.errors import UserError
 ITEMS = 150
 SEQUENCES = random_sequences(ITEMS, 120, 9, seed=0)
 VECTORS = np.random.default_rng(1).normal(size=(ITEMS, 6)).astype(np.float32)
-#: The default options of every scheme, and those that make another one of it.
-SCHEMES: list[Indexer] = [QUANTIZERS.load(name)() for name in QUANTIZERS.names()]
+#: Options that keep training short.
+SHORT = {"rq-vae": {"epochs": 3}, "rq-kmeans-plus": {"epochs": 3}}
+#: Every scheme, with its default options otherwise, and what is another one under an option.
+SCHEMES: list[Indexer] = [
+    QUANTIZERS.load(name)(**SHORT.get(name, {})) for name in QUANTIZERS.names()
+]
 SCHEMES.append(Hybrid(prefix="semantic"))
 ANY_HEALTH = HealthSection(
     min_utilisation=0, max_collision_rate=1, max_resolution_cost=1e9, max_prefix_traffic=1
