@@ -46,7 +46,7 @@ def _embed(affinity: Any, dimensions: int, seed: int) -> NDArray[np.float32]:
     scale = diags_array(1 / np.sqrt(degrees + degrees.mean()))
     # Its eigenvalues lie between -1 and 1: one added, they are singular values in their order.
     shifted = (scale @ affinity @ scale + eye_array(len(degrees))).tocsr().astype(np.float32)
-    options: Any = {"n_iter": ITERATIONS, "power_iteration_normalizer": "QR"}
+    options: Any = {"n_iter": ITERATIONS, "power_iteration_normalizer": "LU"}
     vectors = randomized_svd(shifted, dimensions, random_state=seed, **options)[0]
     vectors[degrees == 0] = 0
     return np.asarray(normalize(vectors), dtype=np.float32)
