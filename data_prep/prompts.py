@@ -14,7 +14,7 @@ from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
 from recllm.catalog.histories import Sequences, SplitRows, read_moments
 from recllm.catalog.items import Items
-from recllm.catalog.sids import SidIndex
+from recllm.catalog.sids import TitleIndex, read_index
 from recllm.catalog.split_names import SPLITS
 from recllm.config.plugins import TASKS
 from recllm.config.schema import ModelSection
@@ -65,6 +65,7 @@ class Prompts(Stage):
         from recllm.models.tokenizers import add_sid_tokens, load_tokenizer
         from recllm.prompts.renderer import Renderer
         from recllm.prompts.tasks import CatalogText
+        from recllm.prompts.training import check_depths
 
         sequences = Sequences.read(inputs["split"])
         splits = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLITS}
@@ -74,7 +75,8 @@ class Prompts(Stage):
         if self.recipe.sft.targets == "all":
             _check_all_are_targets(sequences, splits["train"])
         items = Items.read(inputs["filter"] / "items.parquet")
-        sids = SidIndex.read(inputs["sid"] / "sids.parquet")
+        sids = read_index(inputs["sid"] / "sids.parquet")
+        check_depths(self.recipe, sids)
         tokenizer = load_tokenizer(self.recipe.model, self._tokenizer_texts(items))
         add_sid_tokens(tokenizer, sids)
         tokenizer.save_pretrained(out / "tokenizer")
@@ -83,6 +85,8 @@ class Prompts(Stage):
         renderer = Renderer(
             template, CatalogText(items, sids), tokenizer, self.recipe.prompts.max_history
         )
+        if isinstance(sids, TitleIndex):
+            counts |= _count_title_tokens(renderer)
         rows = self._rows(renderer, sequences, splits["train"])
         counts |= _write(rows, out / "train.parquet")
         (out / "samples.md").write_text(_samples(out / "train.parquet", tokenizer))
@@ -119,6 +123,24 @@ def tokenizer_identity(model: ModelSection) -> Any:
     weights = {".safetensors", ".bin", ".pt", ".pth", ".gguf"}
     files = (p for p in sorted(folder.iterdir()) if p.is_file() and p.suffix not in weights)
     return {path.name: hash_file(path) for path in files}
+
+
+def _count_title_tokens(renderer: Any) -> dict[str, int]:
+    """Titles are items only as far as the tokenizer tells them apart.
+
+    Raises:
+        UserError: a title has no tokens, or holds the end-of-sequence token.
+    """
+    import torch
+
+    from recllm.models.item_trie import item_trie
+
+    trie = item_trie(renderer)
+    paths = trie.is_leaf(torch.arange(trie.level_start[-1], device=trie.device)).sum()
+    return {
+        "longest_title_tokens": trie.depth - 1,
+        "titles_of_equal_tokens": len(trie) - int(paths),
+    }
 
 
 def _check_all_are_targets(sequences: Sequences, train: SplitRows) -> None:

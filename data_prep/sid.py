@@ -1,17 +1,16 @@
-"""The sid stage: a semantic ID of its own for each item."""
+"""The sid stage: a path of its own for each item, a semantic ID or its title."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
 from recllm.catalog.histories import Sequences
 from recllm.catalog.items import Items
-from recllm.catalog.resolution import resolve_collisions
-from recllm.catalog.sids import SidIndex
+from recllm.config.schema import Recipe
 from recllm.data_prep.embed import read_vectors
+from recllm.data_prep.quantizers import Indexer, IndexingInput
 from recllm.data_prep.sid_health import check_health, measure_health
 
 SIDS_FILE = "sids.parquet"
@@ -20,53 +19,69 @@ HEALTH_FILE = "health.json"
 
 
 class Sid(Stage):
-    """Quantizes the vectors and resolves collisions.
+    """Runs the recipe's indexing scheme on the catalogue and the training interactions.
 
-    Writes `sids.parquet` (see SidIndex), `codebooks.safetensors` (codebooks: (levels, K,
-    dimensions) float32) and `health.json` (see SidHealth), unless the SIDs are not healthy.
+    Writes `sids.parquet` (see ItemIndex), `health.json` (see SidHealth) and, where vectors were
+    quantized, `codebooks.safetensors` (codebooks: (levels, K, dimensions) float32), unless the
+    SIDs are not healthy. The stage embed is left out where the scheme needs no vectors.
     """
 
     name = "sid"
-    parents = ("filter", "split", "embed")
+    version = 2  # what prefixes have in common, and how codes are used
     seeded = True
 
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        vectors = ("embed",) if recipe.sid.quantizer.uses_vectors else ()
+        self.parents = ("filter", "split", *vectors)
+
     def settings(self) -> dict[str, Any]:
-        """The quantizer, its options, the shape of a SID, and the limits that it must keep."""
+        """The scheme, its options and files, the shape of a SID, and the limits to be kept."""
         section = self.recipe.sid
+        scheme: Indexer = section.quantizer
+        paths = {name for name, value in scheme if isinstance(value, Path)}
         return {
-            "quantizer": section.quantizer.name,
-            "options": section.quantizer.model_dump(mode="json"),
+            "quantizer": scheme.name,
+            "options": scheme.model_dump(mode="json", exclude=paths),
+            "files": [[path.name, hash_file(path)] for path in scheme.input_files()],
             "levels": section.levels,
             "codes": section.codes,
             "health": section.health.model_dump(mode="json"),
         }
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
-        """Write the SIDs, the codebooks and the health report.
+        """Write the index and the health report.
 
         Raises:
-            UserError: the vectors cannot be quantized, there are fewer SIDs than items, or a
-                limit of `sid.health` is crossed.
+            UserError: the scheme cannot index the catalogue, or a limit of `sid.health` is
+                crossed.
         """
         from safetensors.numpy import save_file
 
         section = self.recipe.sid
         items = Items.read(inputs["filter"] / "items.parquet")
-        vectors = read_vectors(inputs["embed"])
-        quantized = section.quantizer.quantize(
-            vectors, section.levels, section.codes, self.recipe.seed
+        sequences = Sequences.read(inputs["split"]).training
+        given = IndexingInput(
+            items=items,
+            sequences=sequences,
+            levels=section.levels,
+            codes=section.codes,
+            seed=self.recipe.seed,
+            read_vectors=lambda: read_vectors(inputs["embed"]),
         )
-        resolution = resolve_collisions(quantized.codes, vectors, quantized.codebooks)
-        trained_on = Sequences.read(inputs["split"]).training.flatten()[1]
-        traffic = np.bincount(trained_on, minlength=len(items))
-        health = measure_health(quantized, resolution, vectors, traffic)
+        indexing = section.quantizer.index(given)
+        has_categories = "categories" in items.columns
+        categories = items.table["categories"].to_pylist() if has_categories else None
+        health = measure_health(indexing, sequences, categories)
         check_health(health, section.health)
-        SidIndex(items.ids, resolution.codes, section.codes).write(out / SIDS_FILE)
-        save_file({"codebooks": quantized.codebooks}, out / CODEBOOKS_FILE)
+        indexing.index.write(out / SIDS_FILE)
+        if indexing.codebooks is not None:
+            save_file({"codebooks": indexing.codebooks}, out / CODEBOOKS_FILE)
         health.write(out / HEALTH_FILE)
         return {
             "items": len(items),
             "distinct_before_resolution": health.distinct_before,
             "moved": health.moved,
             "moved_to_another_prefix": health.moved_prefix,
+            **indexing.counts,
         }

@@ -1,6 +1,7 @@
 """The SID health report: how well a set of semantic IDs uses its codes, and what it cost."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,14 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recllm.artifacts.atomic import write_text
-from recllm.catalog.resolution import Resolution, node_ids
+from recllm.catalog.histories import Spans
+from recllm.catalog.resolution import node_ids
+from recllm.catalog.sids import SidIndex
+from recllm.catalog.trie_building import ENDED
 from recllm.config.schema import HealthSection
-from recllm.data_prep.quantizers import Quantized
+from recllm.data_prep.quantizers import Distortion, Indexing
+from recllm.data_prep.sid_prefixes import PrefixHealth, measure_prefixes
 from recllm.errors import UserError
 
 # Vectors that the codes explain this well are exact for our purpose; without a floor, the first
 # collision in a small catalogue would be an endless relative rise.
 NEGLIGIBLE_ERROR = 0.01
+#: Of a curve that the report draws.
+POINTS = 50
+LIMITS = {
+    "collision_rate": "max_collision_rate",
+    "traffic_collision_rate": "max_collision_rate",
+    "resolution_cost": "max_resolution_cost",
+    "fullest_prefix_traffic": "max_prefix_traffic",
+}
 
 
 @dataclass(frozen=True)
@@ -23,11 +36,13 @@ class LevelHealth:
     """How one level's codes are used, before resolution.
 
     Attributes:
+        codes: K, how many there are.
         used: codes that at least one item has.
-        utilisation: used / min(K, items).
+        utilisation: used / min(K, items whose SID is that long).
         perplexity: exp of the entropy of the codes over the items; K where all are used alike.
     """
 
+    codes: int
     used: int
     utilisation: float
     perplexity: float
@@ -35,35 +50,44 @@ class LevelHealth:
 
 @dataclass(frozen=True)
 class SidHealth:
-    """The figures of a set of SIDs.
+    """The figures of a set of SIDs. Titles have neither levels nor prefixes.
 
     Attributes:
         items: size of the catalogue.
         levels: one entry a level, as quantized.
-        distinct_before: SIDs that the quantizer gave to at least one item.
+        prefixes: one entry for each length of a prefix.
+        distinct_before: SIDs that the scheme gave to at least one item.
         collision_rate: share of the items whose SID another item had too, before resolution.
         traffic_collision_rate: the same with each item counted by its training interactions.
+        sharing_rate: share of the items whose SID another item has too, in the end.
         moved: items that resolution gave another SID.
         moved_prefix: those of them that left their prefix.
-        mse_before: mean squared error of the reconstructions as quantized.
+        mse_before: mean squared error of the reconstructions as quantized; None, as the next
+            two, where nothing was quantized.
         mse_after: the same after resolution.
         resolution_cost: the rise of the MSE, relative to mse_before (or to 1% of the vectors'
             variance, where mse_before is less).
         fullest_prefix_traffic: share of the training interactions whose items have the busiest
             code of the first level.
+        items_by_code: for each level the curve of the items over its codes; see `usage_curve`.
+        traffic_by_first_code: that of the training interactions over the first level's codes.
     """
 
     items: int
     levels: list[LevelHealth]
+    prefixes: list[PrefixHealth]
     distinct_before: int
     collision_rate: float
     traffic_collision_rate: float
+    sharing_rate: float
     moved: int
     moved_prefix: int
-    mse_before: float
-    mse_after: float
-    resolution_cost: float
-    fullest_prefix_traffic: float
+    mse_before: float | None
+    mse_after: float | None
+    resolution_cost: float | None
+    fullest_prefix_traffic: float | None
+    items_by_code: list[list[list[float]]]
+    traffic_by_first_code: list[list[float]]
 
     def write(self, path: Path) -> None:
         """Write the figures as JSON."""
@@ -71,36 +95,39 @@ class SidHealth:
 
 
 def measure_health(
-    quantized: Quantized,
-    resolution: Resolution,
-    vectors: NDArray[np.float32],
-    traffic: NDArray[np.int64],
+    indexing: Indexing, sequences: Spans, categories: Sequence[str | None] | None = None
 ) -> SidHealth:
-    """The health of resolved SIDs.
+    """The health of an index.
 
     Args:
-        vectors: (items, dimensions), what was quantized.
-        traffic: (items,) training interactions of each item.
+        sequences: the training part of every sequence.
+        categories: of each item, as one text; None where the catalogue has none.
     """
-    codes_per_level = quantized.codebooks.shape[1]
-    items, depth = quantized.codes.shape
-    sids = node_ids(quantized.codes, depth, codes_per_level)
-    holders = np.bincount(sids)
-    shared = holders[sids] > 1
+    index, distortion = indexing.index, indexing.distortion
+    final = index.prefixes()
+    proposed = final if indexing.proposed is None else indexing.proposed
+    traffic = np.bincount(sequences.flatten()[1], minlength=len(index))
+    holders = _holders(proposed)
+    shared = holders > 1
+    is_sid = isinstance(index, SidIndex)
+    used = _uses(proposed, index.sizes) if is_sid else []
+    taken = np.bincount(final[:, 0], weights=traffic, minlength=index.sizes[0]) if is_sid else None
     return SidHealth(
-        items=items,
-        levels=[_level_health(column, codes_per_level) for column in quantized.codes.T],
-        distinct_before=len(holders),
+        items=len(index),
+        levels=[_level_health(counts) for counts in used],
+        prefixes=measure_prefixes(final, sequences, categories) if is_sid else [],
+        distinct_before=round((1 / holders).sum()),
         collision_rate=float(shared.mean()),
         traffic_collision_rate=_share(traffic[shared].sum(), traffic),
-        moved=resolution.moved,
-        moved_prefix=resolution.moved_prefix,
-        mse_before=resolution.mse_before,
-        mse_after=resolution.mse_after,
-        resolution_cost=_relative_rise(resolution, float(vectors.var(axis=0).mean())),
-        fullest_prefix_traffic=_share(
-            np.bincount(resolution.codes[:, 0], weights=traffic).max(), traffic
-        ),
+        sharing_rate=float((_holders(final) > 1).mean()),
+        moved=indexing.moved,
+        moved_prefix=indexing.moved_prefix,
+        mse_before=None if distortion is None else distortion.before,
+        mse_after=None if distortion is None else distortion.after,
+        resolution_cost=None if distortion is None else _relative_rise(distortion),
+        fullest_prefix_traffic=None if taken is None else _share(taken.max(), traffic),
+        items_by_code=[usage_curve(counts) for counts in used],
+        traffic_by_first_code=[] if taken is None else usage_curve(taken),
     )
 
 
@@ -110,23 +137,24 @@ def check_health(health: SidHealth, limits: HealthSection) -> None:
     Raises:
         UserError: a limit is crossed; names each figure, its limit and what to change.
     """
-    spread = "raise sid.codes or sid.levels, or choose another embed.encoder"
-    used, least = health.levels[0].utilisation, limits.min_utilisation
-    at_most = [
-        ("collision_rate", health.collision_rate, "max_collision_rate"),
-        ("traffic_collision_rate", health.traffic_collision_rate, "max_collision_rate"),
-        ("resolution_cost", health.resolution_cost, "max_resolution_cost"),
-    ]
+    other = "choose another embed.encoder or sid.quantizer"
     crossed = [
-        f"{figure} is {found:.3f}, above sid.health.{key} ({getattr(limits, key)}): {spread}"
-        for figure, found, key in at_most
-        if found > getattr(limits, key)
+        f"{figure} is {found:.3f}, above sid.health.{key} ({getattr(limits, key)}): raise "
+        f"sid.codes or sid.levels, or {other}"
+        for figure, key in LIMITS.items()
+        if (found := getattr(health, figure)) is not None and found > getattr(limits, key)
     ]
-    if used < least:
+    crossed += [
+        f"{what} {lift:.2f} times as often as by chance, below sid.health.{key} "
+        f"({getattr(limits, key)}): {other}"
+        for what, key, lift in _lifts(health)
+        if lift < getattr(limits, key)
+    ]
+    if health.levels and health.levels[0].utilisation < limits.min_utilisation:
         crossed.insert(
             0,
-            f"the first level's utilisation is {used:.3f}, below sid.health.min_utilisation "
-            f"({least}): lower sid.codes, or choose another embed.encoder",
+            f"the first level's utilisation is {health.levels[0].utilisation:.3f}, below "
+            f"sid.health.min_utilisation ({limits.min_utilisation}): lower sid.codes, or {other}",
         )
     if crossed:
         raise UserError(
@@ -135,15 +163,61 @@ def check_health(health: SidHealth, limits: HealthSection) -> None:
         )
 
 
-def _level_health(codes: NDArray[np.int32], codes_per_level: int) -> LevelHealth:
-    counts = np.bincount(codes)
-    counts = counts[counts > 0]
-    shares = counts / counts.sum()
+def usage_curve(counts: NDArray[np.number]) -> list[list[float]]:
+    """The share that the most used codes take, by their share of all codes (Lorenz).
+
+    Returns:
+        [share of the codes, share of the whole], from [0, 0] to [1, 1]; empty where all are 0.
+    """
+    whole = counts.sum()
+    if not whole:
+        return []
+    taken = np.concatenate([[0], np.sort(counts)[::-1].cumsum()]) / whole
+    places = np.unique(np.linspace(0, len(counts), POINTS + 1).round().astype(int))
+    return [[round(place / len(counts), 4), round(float(taken[place]), 4)] for place in places]
+
+
+def _uses(codes: NDArray[np.int32], sizes: Sequence[int]) -> list[NDArray[np.int64]]:
+    """For each level, how many items have each of its codes."""
+    return [
+        np.bincount(column[column != ENDED], minlength=size)
+        for column, size in zip(codes.T, sizes, strict=True)
+    ]
+
+
+def _level_health(counts: NDArray[np.int64]) -> LevelHealth:
+    used = counts[counts > 0]
+    shares = used / used.sum()
     return LevelHealth(
-        used=len(counts),
-        utilisation=len(counts) / min(codes_per_level, len(codes)),
+        codes=len(counts),
+        used=len(used),
+        utilisation=len(used) / min(len(counts), int(used.sum())),
         perplexity=float(np.exp(-(shares * np.log(shares)).sum())),
     )
+
+
+def _holders(codes: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(items,) how many items have the SID of each."""
+    sids = node_ids(codes + 1, codes.shape[1], int(codes.max()) + 2)
+    return np.bincount(sids)[sids]
+
+
+def _lifts(health: SidHealth) -> list[tuple[str, str, float]]:
+    """What the first codes have in common: what it is, its limit, how many times chance."""
+    if not health.prefixes:
+        return []
+    first = health.prefixes[0]
+    found = [
+        ("items with the same first code share their categories", "min_category_lift",
+         first.same_category),
+        ("items that follow each other share their first code", "min_covisit_lift",
+         first.covisited),
+    ]  # fmt: skip
+    return [
+        (what, key, against.lift)
+        for what, key, against in found
+        if against is not None and against.lift is not None
+    ]
 
 
 def _share(part: float, traffic: NDArray[np.int64]) -> float:
@@ -152,7 +226,7 @@ def _share(part: float, traffic: NDArray[np.int64]) -> float:
     return float(part / total) if total else 0.0
 
 
-def _relative_rise(resolution: Resolution, variance: float) -> float:
-    rise = resolution.mse_after - resolution.mse_before
-    base = max(resolution.mse_before, NEGLIGIBLE_ERROR * variance)
-    return rise / base if base else 0.0  # no variance: all items are alike, any SID will do
+def _relative_rise(distortion: Distortion) -> float:
+    base = max(distortion.before, NEGLIGIBLE_ERROR * distortion.variance)
+    # No variance: all items are alike, any SID will do.
+    return (distortion.after - distortion.before) / base if base else 0.0

@@ -42,11 +42,12 @@ def measured() -> Iterator[dict[str, float]]:
 def count_tokens(checkpoint: Path, histories: Sequence[History], beams: int) -> dict[str, int]:
     """The tokens that ranking these histories takes, however an engine goes about it.
 
-    `prompt_tokens`: of the rows' prompts, each counted once. `beam_tokens`: the codes that a
-    search follows, for each row and level but the last as many as there are beams, or codes
+    `prompt_tokens`: of the rows' prompts, each counted once. `beam_tokens`: the tokens that a
+    search follows, for each row and level but the last as many as there are beams, or paths
     to choose from where those are fewer. A search that runs a prompt once for each beam computes
-    more tokens than these.
+    more tokens than these; one that ends before the longest path does, fewer.
     """
+    from recllm.models.item_trie import item_trie
     from recllm.models.recommender import load_renderer
 
     renderer = load_renderer(checkpoint)
@@ -54,9 +55,8 @@ def count_tokens(checkpoint: Path, histories: Sequence[History], beams: int) -> 
     for start in range(0, len(histories), BATCH):
         batch = renderer.recommendation_prompts(histories[start : start + BATCH])
         prompts += sum(map(len, batch))
-    codes = renderer.catalog.sids.codes
-    prefixes = [len(np.unique(codes[:, :depth], axis=0)) for depth in range(1, codes.shape[1])]
-    a_row = sum(min(beams, number) for number in prefixes)
+    paths = np.diff(item_trie(renderer).level_start)[1:-1]
+    a_row = int(np.minimum(paths, beams).sum())
     return {"prompt_tokens": prompts, "beam_tokens": len(histories) * a_row}
 
 

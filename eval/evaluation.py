@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.catalog.items import Items
-from recllm.catalog.sids import SidIndex
+from recllm.catalog.sids import ItemIndex, read_index
 from recllm.catalog.split_names import SplitName
 from recllm.config.schema import Recipe
 from recllm.config.validation import dump
@@ -45,7 +45,7 @@ def evaluate(
         UserError: the checkpoint was trained on another catalogue, or the split has no rows.
     """
     items = Items.read(inputs["filter"] / "items.parquet")
-    sids = SidIndex.read(checkpoint / "sids.parquet")
+    sids = read_index(checkpoint / "sids.parquet")
     check_catalogue(items, sids, checkpoint)
     rows = SplitRows.read(inputs["split"], split, Sequences.read(inputs["split"]))
     if not len(rows):
@@ -58,7 +58,7 @@ def evaluate(
     table = predictions_table(rows, ranking, invalid, items)
     pq.write_table(table, out / "predictions.parquet")
     predictions = Predictions.from_table(table, items)
-    facts = Facts.read(inputs["split"], inputs["baselines"], split, rows.row, sids.codes)
+    facts = Facts.read(inputs["split"], inputs["baselines"], split, rows.row, sids.prefixes())
     settings = dump(recipe)["eval"] | engine.choices(recipe.eval, recipe.model.dtype)
     tokens = count_tokens(checkpoint, histories, recipe.eval.beams)
     seconds = max(cost["seconds"], 0.01)
@@ -67,7 +67,7 @@ def evaluate(
     return score(predictions, facts, split, recipe.eval, recipe.seed, settings, cost)
 
 
-def check_catalogue(items: Items, sids: SidIndex, checkpoint: Path) -> None:
+def check_catalogue(items: Items, sids: ItemIndex, checkpoint: Path) -> None:
     """Refuse a checkpoint whose items are not the run's, in the same order.
 
     Raises:

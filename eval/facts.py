@@ -22,7 +22,7 @@ class Facts:
     Attributes:
         history_lengths: (rows,) int64.
         popularity: (items,) int64, the training interactions of each item.
-        codes: (items, levels) int32, the SIDs.
+        codes: (items, depth) int32, see `ItemIndex.prefixes`.
         baselines: by name, the rank of each row's target and the first items of its list.
     """
 
@@ -46,7 +46,7 @@ class Facts:
             split_folder: the artifact of the split stage.
             baselines_folder: the artifact of the baselines stage.
             rows: (rows,) the log rows of the predictions.
-            codes: (items, levels) the SIDs.
+            codes: (items, depth) see `ItemIndex.prefixes`.
 
         Raises:
             UserError: a row is not in the split, or a baseline has not ranked it.

@@ -13,6 +13,7 @@ from recllm.artifacts.stage import Stage
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.catalog.items import Items
 from recllm.config.loading import to_yaml
+from recllm.config.schema import Recipe
 from recllm.eval.baselines_stage import read_baselines
 from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.writing import write_report
@@ -27,9 +28,14 @@ class Report(Stage):
     """Writes `report.html` and `report.md`."""
 
     name = "report"
-    version = 3  # what the log is like
-    parents = (*DATA_STAGES, "statistics", "baselines", "eval")
+    version = 4  # what prefixes of SIDs have in common
     publishes: ClassVar[dict[str, str]] = {"report.html": "report.html", "report.md": "report.md"}
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        without = () if recipe.sid.quantizer.uses_vectors else ("embed",)
+        parents = (*DATA_STAGES, "statistics", "baselines", "eval")
+        self.parents = tuple(name for name in parents if name not in without)
 
     def settings(self) -> dict[str, Any]:
         """The whole recipe: the page shows it."""

@@ -103,7 +103,7 @@ def sid_ranks(items: NDArray[Any], targets: NDArray[Any], codes: NDArray[Any]) -
     Args:
         items: (rows, beams) best first, -1 where a row has fewer.
         targets: (rows,) items.
-        codes: (items, levels).
+        codes: (items, depth), equal for items of one SID.
     """
     sid_of_item = np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
     sids = np.where(items >= 0, sid_of_item[items], -1)
@@ -119,9 +119,9 @@ def beyond_accuracy(top: NDArray[Any], targets: NDArray[Any], facts: Facts) -> d
 
     coverage: the share of the catalogue that is recommended at all. gini: how unevenly. novelty:
     mean -log2 of the popularity share, in bits. diversity: the share of pairs in a list that
-    differ in the first code of their SID, so it depends on the SIDs. popularity_bias: the mean
-    popularity of recommended items over that of the targets, 1 where they are alike; left out
-    where no target occurs in training.
+    differ in the first code of their SID, so it depends on the SIDs; left out where a SID has no
+    prefix. popularity_bias: the mean popularity of recommended items over that of the targets, 1
+    where they are alike; left out where no target occurs in training.
 
     Args:
         top: (rows, items) best first, -1 where a row has fewer.
@@ -134,10 +134,11 @@ def beyond_accuracy(top: NDArray[Any], targets: NDArray[Any], facts: Facts) -> d
         "coverage": coverage(top, catalogue),
         "gini": gini(top, catalogue),
         "novelty": novelty(top, facts.popularity),
-        "diversity": diversity(top, facts.codes[:, 0]),
         "popularity_recommended": recommended,
         "popularity_targets": consumed,
     }
+    if facts.codes.shape[1] > 1:
+        found["diversity"] = diversity(top, facts.codes[:, 0])
     return found | ({"popularity_bias": recommended / consumed} if consumed else {})
 
 

@@ -76,7 +76,7 @@ def built_sids(path: Path, items: Items) -> list[list[str]]:
     """The tokens of the SIDs of the stage sid.
 
     Raises:
-        UserError: they are those of other items.
+        UserError: they are those of other items, or titles.
     """
     index = SidIndex.read(path)
     if index.item_ids != items.ids:

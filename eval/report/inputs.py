@@ -26,7 +26,8 @@ class ReportInputs:
         statistics: the content of statistics.json: `log`, `split`, `leaks`, `repeated_targets` and
             `curves`, the points to draw by the names of `recllm.data_prep.statistics.curves`.
         stages: `seconds` and `peak_memory_bytes` of each stage, by stage.
-        sid_health: the content of the SIDs' health.json: figures, and `levels` with one entry each.
+        sid_health: the content of the SIDs' health.json: figures, `levels` and `prefixes` with one
+            entry each, and the curves `items_by_code` and `traffic_by_first_code`.
         examples: {user_id, history_titles, target_title, recommended: [{title, score, hit}]}.
         hit_curve: hit@k by cutoff k, of `model` and of baselines by name. Where it is empty, the
             curve goes through the cutoffs that `metrics` has.

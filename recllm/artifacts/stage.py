@@ -18,7 +18,8 @@ class Stage(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    parents: ClassVar[tuple[str, ...]] = ()
+    #: What it reads; a subclass may set it by the recipe.
+    parents: tuple[str, ...] = ()
     #: True where the recipe's seed decides the output too.
     seeded: ClassVar[bool] = False
     #: True where an interrupted build left in its folder can be continued.

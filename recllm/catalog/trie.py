@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recllm.catalog.histories import History
-from recllm.catalog.trie_building import FlatArrays, flatten, paths_of_codes, paths_of_sequences
+from recllm.catalog.trie_building import (
+    FlatArrays,
+    flatten,
+    paths_of_codes,
+    paths_of_sequences,
+    paths_of_tokens,
+    tokens_of_codes,
+)
 from recllm.errors import UserError
 
 
@@ -69,23 +76,33 @@ class Trie:
     eos: int | None
 
     @classmethod
-    def from_sids(cls, codes: NDArray[np.integer], token_ids: NDArray[np.integer]) -> "Trie":
-        """The trie of SIDs, all of the same length.
+    def from_sids(
+        cls,
+        codes: NDArray[np.integer],
+        token_ids: Sequence[NDArray[np.integer]] | NDArray[np.integer],
+        eos: int | None = None,
+    ) -> "Trie":
+        """The trie of SIDs.
 
         Args:
-            codes: (items, levels). Items that share a SID share a leaf.
-            token_ids: (levels, K), the token of each code, used or not.
+            codes: (items, levels); where there is an `eos`, a SID may be shorter: then `ENDED`
+                follows its last code. Items that share a SID share a leaf.
+            token_ids: for each level the token of each of its codes, used or not.
+            eos: the token that ends every path; None where all are equally long.
 
         Raises:
-            UserError: no items, codes outside [0, K), or another number of levels.
+            UserError: no items, codes that their level does not have, or another number of levels.
         """
-        codes, token_ids = np.asarray(codes), np.asarray(token_ids)
-        if codes.shape[1:] != token_ids.shape[:1]:
+        codes, alphabets = np.asarray(codes), [np.asarray(tokens) for tokens in token_ids]
+        if codes.ndim == 2 and codes.shape[1] != len(alphabets):
             raise UserError(
-                f"expected token ids for {codes.shape[1:]} levels, found shape {token_ids.shape}"
+                f"expected token ids for {codes.shape[1]} levels, found them for {len(alphabets)}"
             )
-        paths = paths_of_codes(codes, token_ids.shape[1])
-        return cls._of(flatten(paths), list(token_ids), eos=None)
+        if eos is not None:
+            paths, alphabets = paths_of_tokens(tokens_of_codes(codes, alphabets), eos)
+            return cls._of(flatten(paths), alphabets, eos)
+        paths = paths_of_codes(codes, [len(tokens) for tokens in alphabets])
+        return cls._of(flatten(paths), alphabets, eos=None)
 
     @classmethod
     def from_token_sequences(cls, sequences: Sequence[Sequence[int]], eos: int) -> "Trie":

@@ -88,31 +88,63 @@ def _levels(ordered: NDArray[np.integer]) -> list[_Level]:
     return levels
 
 
-def paths_of_codes(codes: NDArray[np.integer], codes_per_level: int) -> NDArray[np.integer]:
+def paths_of_codes(codes: NDArray[np.integer], sizes: Sequence[int]) -> NDArray[np.integer]:
     """`codes` (items, levels) in the smallest dtype, which also sorts fastest.
 
+    Args:
+        sizes: the number of codes of each level.
+
     Raises:
-        UserError: there are no items, or a code is outside [0, codes_per_level).
+        UserError: there are no items, or a code is outside [0, its level's size).
     """
+    _check_codes(codes, sizes, codes.min(axis=0, initial=0))
+    largest = max(sizes)
+    dtype = np.uint8 if largest <= 2**8 else np.uint16 if largest <= 2**15 else None
+    return codes.astype(dtype or np.int32)
+
+
+def tokens_of_codes(
+    codes: NDArray[np.integer], token_ids: Sequence[NDArray[np.integer]]
+) -> NDArray[np.int64]:
+    """The tokens of `codes` (items, levels), `ENDED` after the end of a path in both.
+
+    Args:
+        token_ids: the token of each code of each level.
+
+    Raises:
+        UserError: there are no items, a code is outside its level's, or stands after an end.
+    """
+    ended = codes == ENDED
+    least = np.where(ended, 0, codes).min(axis=0, initial=0)
+    _check_codes(codes, [len(tokens) for tokens in token_ids], least)
+    resumed = ended[:, 0] | (ended[:, :-1] & ~ended[:, 1:]).any(axis=1)
+    if resumed.any():
+        item = int(resumed.argmax())
+        raise UserError(
+            f"expected codes with nothing but {ENDED} after their end, found "
+            f"{codes[item].tolist()} for item {item}"
+        )
+    found = [tokens[column] for tokens, column in zip(token_ids, codes.T, strict=True)]
+    return np.where(ended, ENDED, np.stack(found, axis=1))
+
+
+def _check_codes(
+    codes: NDArray[np.integer], sizes: Sequence[int], least: NDArray[np.integer]
+) -> None:
     if codes.ndim != 2 or 0 in codes.shape:
         raise UserError(f"expected SIDs of shape (items, levels), found {codes.shape}")
-    if codes.min() < 0 or codes.max() >= codes_per_level:
-        raise UserError(
-            f"expected codes from 0 to {codes_per_level - 1}, "
-            f"found {codes.min()} to {codes.max()}; "
-            "build the SIDs with as many codes as the vocabulary has tokens a level"
-        )
-    dtype = np.uint8 if codes_per_level <= 2**8 else np.uint16 if codes_per_level <= 2**15 else None
-    return codes.astype(dtype or np.int32)
+    for level, (size, low, high) in enumerate(zip(sizes, least, codes.max(axis=0), strict=True)):
+        if low < 0 or high >= size:
+            raise UserError(
+                f"expected codes from 0 to {size - 1} at level {level + 1}, found {low} to {high}; "
+                "build the SIDs with as many codes as the vocabulary has tokens a level"
+            )
 
 
 def paths_of_sequences(
     sequences: Sequence[Sequence[int]], eos: int
 ) -> tuple[NDArray[np.integer], list[NDArray[np.int64]]]:
-    """Symbols of token sequences with `eos` at their end, and the tokens that they stand for.
-
-    Returns:
-        (items, depth) symbols, `ENDED` after the end; for each depth its token ids, sorted.
+    """As `paths_of_tokens`, of lists of tokens.
 
     Raises:
         UserError: there are no sequences, or one is empty or holds `eos`.
@@ -122,18 +154,38 @@ def paths_of_sequences(
         empty = np.flatnonzero(lengths == 0)[:5].tolist()
         raise UserError(f"expected at least one token for each item, found none for {empty}")
     tokens = np.fromiter(chain.from_iterable(sequences), dtype=np.int64, count=lengths.sum())
-    if (tokens == eos).any():
-        item = int(
-            np.searchsorted(lengths.cumsum(), np.flatnonzero(tokens == eos)[0], side="right")
-        )
-        raise UserError(
-            f"expected item token sequences without EOS ({eos}), found it in item {item}"
-        )
     rows = np.repeat(np.arange(len(lengths)), lengths)
     places = np.arange(len(tokens)) - np.repeat(lengths.cumsum() - lengths, lengths)
-    padded = np.full((len(lengths), lengths.max() + 1), ENDED, dtype=np.int64)
+    padded = np.full((len(lengths), lengths.max()), ENDED, dtype=np.int64)
     padded[rows, places] = tokens
-    padded[np.arange(len(lengths)), lengths] = eos
+    return paths_of_tokens(padded, eos)
+
+
+def paths_of_tokens(
+    tokens: NDArray[np.int64], eos: int
+) -> tuple[NDArray[np.integer], list[NDArray[np.int64]]]:
+    """Symbols of token paths with `eos` at their end, and the tokens that they stand for.
+
+    Args:
+        tokens: (items, longest), `ENDED` after the end; no path is empty.
+
+    Returns:
+        (items, depth) symbols, `ENDED` after the end; for each depth its token ids, sorted.
+
+    Raises:
+        UserError: a path holds `eos`.
+    """
+    has_eos = (tokens == eos).any(axis=1)
+    if has_eos.any():
+        raise UserError(
+            f"expected item token sequences without EOS ({eos}), found it in item "
+            f"{int(has_eos.argmax())}"
+        )
+    lengths = (tokens != ENDED).sum(axis=1)
+    longest = int(lengths.max())
+    padded = np.full((len(tokens), longest + 1), ENDED, dtype=np.int64)
+    padded[:, :-1] = tokens[:, :longest]
+    padded[np.arange(len(tokens)), lengths] = eos
     paths = np.full(padded.shape, ENDED, dtype=np.int32)
     alphabets = []
     for depth, column in enumerate(padded.T):

@@ -30,6 +30,9 @@ STAGES: dict[str, str] = {
     "report": "recllm.eval.report_stage:Report",
 }
 
+#: Needs all the others, but for those that a recipe goes without.
+LAST = "report"
+
 #: A run up to one of these shows results; earlier ones only prepare data.
 PUBLISHERS = ("sft", "eval", "report")
 
@@ -51,7 +54,7 @@ def build_stages(recipe: Recipe, until: str | None = None) -> list[Stage]:
     """
     if until is not None and until not in STAGES:
         raise UserError(f"unknown stage {until!r}; stages: {', '.join(STAGES)}")
-    needed = set(STAGES) if until is None else {until}
+    needed = {until or LAST}
     stages: list[Stage] = []
     for name in reversed(STAGES):  # what nobody needs is not even imported
         if name in needed:

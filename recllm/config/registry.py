@@ -2,7 +2,8 @@
 
 A data source, split, encoder, quantizer, task or engine is one file in one folder. The file
 `rq_kmeans.py` defines one subclass of the folder's base class and is named `rq-kmeans` in
-recipes; nothing else has to be edited.
+recipes; nothing else has to be edited. A name that Python keeps for itself has an underscore
+behind it in the file's: `import_.py` is `import`.
 """
 
 import difflib
@@ -29,7 +30,7 @@ class Plugin(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        cls.name = cls.__module__.rpartition(".")[2].replace("_", "-")
+        cls.name = _name_of(cls.__module__.rpartition(".")[2])
 
 
 PluginType = TypeVar("PluginType", bound=Plugin)
@@ -49,11 +50,15 @@ class Registry(Generic[PluginType]):
 
     def names(self) -> list[str]:
         """The names a recipe can choose from, sorted. Imports no plugin."""
+        return sorted(self._modules())
+
+    def _modules(self) -> dict[str, str]:
+        """The module of each plugin, within the package, by the plugin's name."""
         spec = importlib.util.find_spec(self.package)
         if spec is None or spec.submodule_search_locations is None:
-            return []
+            return {}
         modules = pkgutil.iter_modules(spec.submodule_search_locations)
-        return sorted(m.name.replace("_", "-") for m in modules if not m.name.startswith("_"))
+        return {_name_of(m.name): m.name for m in modules if not m.name.startswith("_")}
 
     def load(self, name: str) -> type[PluginType]:
         """The plugin class called `name`; underscores and hyphens are the same.
@@ -61,10 +66,10 @@ class Registry(Generic[PluginType]):
         Raises:
             UserError: no plugin of this kind has that name.
         """
-        canonical = name.replace("_", "-")
-        if canonical not in self.names():
+        modules = self._modules()
+        if _name_of(name) not in modules:
             raise UserError(unknown_name(self.kind, name, self.names()))
-        module = importlib.import_module(f"{self.package}.{canonical.replace('-', '_')}")
+        module = importlib.import_module(f"{self.package}.{modules[_name_of(name)]}")
         found: list[Any] = [
             member
             for member in vars(module).values()
@@ -79,6 +84,11 @@ class Registry(Generic[PluginType]):
                 f"it defines {[c.__name__ for c in found]}"
             )
         return found[0]
+
+
+def _name_of(module: str) -> str:
+    """The name in recipes of a plugin's module."""
+    return module.removesuffix("_").replace("_", "-")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -110,10 +110,19 @@ class HealthSection(Section):
     min_utilisation: float = Field(default=0.5, ge=0, le=1, description="codes used, first level")
     max_collision_rate: float = Field(default=0.9, ge=0, le=1, description="before resolution")
     max_resolution_cost: float = Field(default=0.25, ge=0, description="relative rise of the MSE")
+    max_prefix_traffic: float = Field(
+        default=0.9, ge=0, le=1, description="training interactions under one first code"
+    )
+    min_category_lift: float = Field(
+        default=0.0, ge=0, description="same categories under one first code, times chance"
+    )
+    min_covisit_lift: float = Field(
+        default=0.0, ge=0, description="neighbours in sequences under one first code, times chance"
+    )
 
 
 class SidSection(Section):
-    """How a vector becomes a semantic ID."""
+    """How an item becomes a semantic ID, or goes by its title."""
 
     choices: ClassVar = {"quantizer": (plugins.QUANTIZERS, "rq-kmeans")}
 
@@ -214,6 +223,24 @@ class Recipe(Section):
                 "data.target_behaviors some are history only; set sft.targets: last, or name the "
                 "same behaviors in data.history_behaviors"
             )
+        return self
+
+    def depth_conflict(self) -> str | None:
+        """What does not go with items of different lengths, in words; None where all does."""
+        needs = {
+            "sft.targets: all trains no end of an item (set last)": self.sft.targets == "all",
+            "sft.loss: level compares the codes of a level (set vocab)": self.sft.loss == "level",
+            "eval.scoring: level does so too (set vocab)": self.eval.scoring == "level",
+        }
+        found = [need for need, given in needs.items() if given]
+        start = f"sid.quantizer: {self.sid.quantizer.name} gives items of different lengths, but "
+        return start + "; ".join(found) if found else None
+
+    @model_validator(mode="after")
+    def _items_end(self) -> "Recipe":
+        scheme = self.sid.quantizer
+        if scheme is not None and scheme.variable_depth and (conflict := self.depth_conflict()):
+            raise ValueError(conflict)
         return self
 
     @model_validator(mode="after")

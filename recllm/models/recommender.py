@@ -15,13 +15,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from recllm.catalog.histories import History
 from recllm.catalog.items import Items
-from recllm.catalog.sids import SidIndex
+from recllm.catalog.sids import ItemIndex, read_index
 from recllm.catalog.trie import Trie
 from recllm.config.schema import Scoring
 from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
 from recllm.models.backbone import on_device
-from recllm.models.tokenizers import sid_token_ids
+from recllm.models.item_trie import item_trie
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
@@ -52,14 +52,14 @@ class Recommender:
         return self.renderer.catalog.items
 
     @property
-    def sids(self) -> SidIndex:
-        """The SIDs of the catalogue."""
+    def sids(self) -> ItemIndex:
+        """The SIDs or titles that stand for the items."""
         return self.renderer.catalog.sids
 
     @cached_property
     def trie(self) -> Trie:
-        """The catalogue's SIDs as a trie of token ids."""
-        return Trie.from_sids(self.sids.codes, sid_token_ids(self.renderer.tokenizer, self.sids))
+        """The items' paths as a trie of token ids."""
+        return item_trie(self.renderer)
 
     def rank(
         self,
@@ -147,6 +147,6 @@ def _reading(folder: Path) -> Iterator[dict[str, Any]]:
 def _renderer(folder: Path, description: dict[str, Any]) -> Renderer:
     template = Template(**description["template"])
     items = Items.read(folder / "items.parquet")
-    catalog = CatalogText(items, SidIndex.read(folder / "sids.parquet"))
+    catalog = CatalogText(items, read_index(folder / "sids.parquet"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return Renderer(template, catalog, tokenizer, description["max_history"])

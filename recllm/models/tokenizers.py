@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from recllm.catalog.sids import SidIndex
+from recllm.catalog.sids import ItemIndex, SidIndex
 from recllm.config.schema import ModelSection
 from recllm.errors import UserError
 
@@ -62,8 +62,8 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
     )
 
 
-def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> None:
-    """Add every SID token that the tokenizer lacks.
+def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, sids: ItemIndex) -> None:
+    """Add every SID token that the tokenizer lacks; titles need none.
 
     They are ordinary tokens, not special ones: `skip_special_tokens` must not strip an answer.
     """
@@ -78,8 +78,8 @@ def add_sid_tokens(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> None:
     tokenizer.add_tokens(missing)
 
 
-def sid_token_ids(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> NDArray[np.int64]:
-    """The token id of each code: (levels, codes_per_level).
+def sid_token_ids(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> list[NDArray[np.int64]]:
+    """For each level, the token id of each of its codes.
 
     Raises:
         UserError: the tokenizer lacks SID tokens of this index.
@@ -92,7 +92,7 @@ def sid_token_ids(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> NDArray
             "the checkpoint was trained with other SIDs: use the SIDs in the checkpoint's folder"
         )
     ids = np.array([vocabulary[token] for token in sids.tokens()], dtype=np.int64)
-    return ids.reshape(sids.levels, sids.codes_per_level)
+    return np.split(ids, np.cumsum(sids.sizes)[:-1])
 
 
 def cannot_load(what: str, name: str, error: Exception) -> str:

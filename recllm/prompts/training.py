@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recllm.catalog.histories import History, Sequences, SplitRows
+from recllm.catalog.sids import ItemIndex
+from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import Task
@@ -126,6 +128,17 @@ def _render(renderer: Renderer, task: Task, drafts: list[_Draft]) -> Iterator[Tr
                 "continue the prompt of a shorter one with its answer; use sft.targets: last"
             )
         yield TrainingRow(task.name, draft.row, ids, [IGNORED] * (len(ids) - len(answer)) + answer)
+
+
+def check_depths(recipe: Recipe, index: ItemIndex) -> None:
+    """Refuse paths of different lengths under settings that cannot say where an item ends.
+
+    Raises:
+        UserError: there are such settings.
+    """
+    conflict = recipe.depth_conflict()
+    if conflict and index.variable_depth:
+        raise UserError(conflict)
 
 
 def end_token(renderer: Renderer) -> int:

@@ -1,7 +1,7 @@
 """Shorter histories of the same interactions: an augmentation of training rows."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,19 +25,24 @@ class ItemDropout:
     """
 
     def __init__(
-        self, collate: Collator, token_ids: NDArray[np.integer], most: float, seed: int
+        self,
+        collate: Collator,
+        token_ids: Sequence[NDArray[np.integer]] | NDArray[np.integer],
+        most: float,
+        seed: int,
     ) -> None:
         """Wrap a collator.
 
         Args:
             collate: makes tensors of rows with `input_ids` and `labels`.
-            token_ids: (levels, codes) the tokens of SIDs.
+            token_ids: for each level the tokens of its codes.
             most: the highest chance with which an item is left out.
             seed: equal seeds and batches give equal rows.
         """
         self._collate = collate
-        self._level_of = np.full(int(token_ids.max()) + 1, -1)
-        self._level_of[token_ids] = np.arange(len(token_ids))[:, None]
+        self._level_of = np.full(max(int(tokens.max()) for tokens in token_ids) + 1, -1)
+        for level, tokens in enumerate(token_ids):
+            self._level_of[tokens] = level
         self._most = most
         self._seed = seed
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoTokenizer, EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig
@@ -16,7 +18,7 @@ from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.catalog.items import Items
-from recllm.catalog.sids import SidIndex
+from recllm.catalog.sids import SidIndex, read_index
 from recllm.config.validation import dump
 from recllm.errors import UserError
 from recllm.models.backbone import load_backbone, on_device, resolve_device, resolve_dtype
@@ -25,6 +27,7 @@ from recllm.models.tokenizers import sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
+from recllm.prompts.training import check_depths
 from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
@@ -97,8 +100,9 @@ class Sft(Stage):
         tokenizer = AutoTokenizer.from_pretrained(inputs["prompts"] / "tokenizer")
         catalog = CatalogText(
             Items.read(inputs["filter"] / "items.parquet"),
-            SidIndex.read(inputs["sid"] / "sids.parquet"),
+            read_index(inputs["sid"] / "sids.parquet"),
         )
+        check_depths(self.recipe, catalog.sids)
         template = Template.load(self.recipe.prompts.template)
         renderer = Renderer(template, catalog, tokenizer, self.recipe.prompts.max_history)
         model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed)
@@ -110,8 +114,8 @@ class Sft(Stage):
     ) -> RecommenderTrainer:
         recipe = self.recipe
         validation = Validation.sample(valid, recipe.sft.validation_users, recipe.eval, recipe.seed)
-        token_ids = sid_token_ids(recommender.renderer.tokenizer, recommender.sids)
-        level_tokens = torch.from_numpy(token_ids) if recipe.sft.loss == "level" else None
+        token_ids = _token_ids(recommender)
+        level_tokens = [torch.from_numpy(ids) for ids in token_ids]
         rows = read_training_rows(prompts / "train.parquet")
         trainer = RecommenderTrainer(
             model=recommender.model,
@@ -126,7 +130,7 @@ class Sft(Stage):
                 StepBar(),
             ],
             measure=lambda: validation.measure(recommender),
-            level_tokens=level_tokens,
+            level_tokens=level_tokens if recipe.sft.loss == "level" else None,
         )
         trainer.remove_callback(PrinterCallback)
         if recipe.sft.drop_items:
@@ -164,6 +168,14 @@ class Sft(Stage):
         except (TypeError, ValueError) as error:
             said = " ".join(str(error).split())
             raise UserError(f"sft.trainer: TRL does not take these settings: {said}") from None
+
+
+def _token_ids(recommender: Recommender) -> list[NDArray[np.int64]]:
+    """For each level of the SIDs its tokens; no level where items go by their titles."""
+    index = recommender.sids
+    if not isinstance(index, SidIndex):
+        return []
+    return sid_token_ids(recommender.renderer.tokenizer, index)
 
 
 def _model_files(name: str | None) -> dict[str, str] | None:

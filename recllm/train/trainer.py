@@ -1,6 +1,6 @@
 """TRL's SFTTrainer, with validation by the decoding engine and a loss over SID levels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,7 +19,7 @@ class RecommenderTrainer(SFTTrainer):
 
     Args:
         measure: called at each evaluation; returns metrics by name.
-        level_tokens: (levels, codes) token ids. Where given, the loss of a SID token is
+        level_tokens: for each level its token ids. Where given, the loss of a SID token is
             normalised over the codes of its level instead of the whole vocabulary.
     """
 
@@ -27,7 +27,7 @@ class RecommenderTrainer(SFTTrainer):
         self,
         *args: Any,
         measure: Callable[[], dict[str, float]],
-        level_tokens: torch.Tensor | None = None,
+        level_tokens: Sequence[torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -68,7 +68,7 @@ class RecommenderTrainer(SFTTrainer):
 class LevelLoss:
     """Cross-entropy of SID tokens among the codes of their level; other labels use all tokens."""
 
-    def __init__(self, level_tokens: torch.Tensor) -> None:
+    def __init__(self, level_tokens: Sequence[torch.Tensor] | torch.Tensor) -> None:
         self.level_tokens = level_tokens
 
     def __call__(
@@ -95,7 +95,8 @@ class LevelLoss:
         head = Head.of(model)
         total = hidden.new_zeros((), dtype=torch.float32)
         other = torch.ones_like(labels, dtype=torch.bool)
-        for tokens in self.level_tokens.to(labels.device):
+        for level in self.level_tokens:
+            tokens = level.to(labels.device)
             matches = labels[:, None] == tokens[None, :]
             here = matches.any(dim=1)
             logits = head.logits(hidden[here], tokens)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recllm.catalog.sids import SidIndex, sid_token
+from recllm.catalog.sids import SidIndex, TitleIndex, read_index, sid_token
 from recllm.errors import UserError
 
 
@@ -47,3 +47,30 @@ def test_other_files_are_the_users_mistake(tmp_path):
     pq.write_table(pa.table({"item_id": ["x"]}), tmp_path / "table.parquet")
     with pytest.raises(UserError, match="expected a SID index"):
         SidIndex.read(tmp_path / "table.parquet")
+
+
+def test_levels_may_differ_in_codes_and_sids_in_length(tmp_path):
+    codes = np.array([[1, 4, 0], [0, -1, -1], [1, 2, -1]], dtype=np.int32)
+    index = SidIndex(["x", "y", "z"], codes, (2, 5, 1))
+    assert index.variable_depth and index.sizes == (2, 5, 1) and index.levels == 3
+    assert index.texts() == ["<a_1><b_4><c_0>", "<a_0>", "<a_1><b_2>"]
+    assert index.tokens() == [
+        "<a_0>", "<a_1>", "<b_0>", "<b_1>", "<b_2>", "<b_3>", "<b_4>", "<c_0>",
+    ]  # fmt: skip
+    index.write(tmp_path / "sids.parquet")
+    lists = pq.read_table(tmp_path / "sids.parquet")["codes"].to_pylist()
+    assert lists == [[1, 4, 0], [0], [1, 2]]
+    back = SidIndex.read(tmp_path / "sids.parquet")
+    assert np.array_equal(back.codes, codes) and back.codes.dtype == np.int32
+    assert back.sizes == index.sizes and back.item_ids == index.item_ids
+    assert not SidIndex(["x"], codes[:1], (2, 5, 1)).variable_depth
+
+
+def test_titles_are_an_index_without_tokens(tmp_path):
+    index = TitleIndex(["x", "y", "z"], ["Heat", "Emma", "Heat (2)"])
+    assert index.variable_depth and index.tokens() == [] and len(index) == 3
+    assert len(set(index.prefixes()[:, 0].tolist())) == 3
+    index.write(tmp_path / "sids.parquet")
+    assert read_index(tmp_path / "sids.parquet") == index
+    with pytest.raises(UserError, match="expected SIDs, found an index of titles"):
+        SidIndex.read(tmp_path / "sids.parquet")

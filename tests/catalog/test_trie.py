@@ -104,6 +104,33 @@ def test_token_sequences_match_a_dictionary_trie(data: st.DataObject) -> None:
     check_against_naive(trie, paths, random_lists(data, len(sequences)))
 
 
+@given(st.data())
+@settings(max_examples=60)
+def test_sids_of_different_lengths_match_a_dictionary_trie(data: st.DataObject) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    length = st.integers(1, len(sizes))
+    one = length.flatmap(lambda n: st.tuples(*(st.integers(0, size - 1) for size in sizes[:n])))
+    sids = data.draw(st.lists(one, min_size=1, max_size=25))
+    codes = np.full((len(sids), len(sizes)), -1)
+    for row, sid in zip(codes, sids, strict=True):
+        row[: len(sid)] = sid
+    token_ids = np.split(10 + np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    trie = Trie.from_sids(codes, token_ids, eos=EOS)
+    paths = [
+        (*(int(tokens[code]) for tokens, code in zip(token_ids, sid, strict=False)), EOS)
+        for sid in sids
+    ]
+    assert trie.eos == EOS and trie.depth == max(map(len, paths))
+    check_against_naive(trie, paths, random_lists(data, len(sids)))
+
+
+def test_levels_may_have_different_numbers_of_codes() -> None:
+    token_ids = [np.array([7, 8]), np.array([1, 2, 3, 4, 5])]
+    trie = Trie.from_sids(np.array([[1, 4], [0, 3]]), token_ids)
+    assert [alphabet.tolist() for alphabet in trie.alphabets] == [[7, 8], [1, 2, 3, 4, 5]]
+    assert trie.order.tolist() == [1, 0]
+
+
 def test_symbols_are_codes_of_the_whole_alphabet() -> None:
     token_ids = np.array([[9, 3, 7, 5]])
     trie = Trie.from_sids(np.array([[3], [1]]), token_ids)
@@ -168,6 +195,21 @@ def test_a_large_trie_is_small_and_built_at_once() -> None:
 def test_sids_that_do_not_fit_are_refused(codes: np.ndarray, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Trie.from_sids(codes, np.arange(8).reshape(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (np.zeros((0, 2), int), "shape"),
+        (np.array([[0, 4]]), "0 to 3 at level 2"),
+        (np.array([[0, -2]]), "0 to 3"),
+        (np.array([[0, 1], [-1, 0]]), r"\[-1, 0\] for item 1"),
+        (np.array([[-1, -1]]), "for item 0"),
+    ],
+)
+def test_sids_of_different_lengths_that_do_not_fit(codes: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Trie.from_sids(codes, np.arange(8).reshape(2, 4), eos=9)
 
 
 @pytest.mark.parametrize(

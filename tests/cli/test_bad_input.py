@@ -293,6 +293,25 @@ LOGS = [
          "sid.health.max_collision_rate=1"), ("4 SIDs", "8 items"),
     ),
     Case(
+        "categories to go by, where there are none",
+        ("prep", "{folder}/recipe.yaml", "sid.quantizer=semantic"),
+        ("none of 8 items has any", "column `categories`"),
+    ),
+    Case(
+        "SIDs to import, where there are none",
+        ("prep", "{folder}/recipe.yaml", "sid.quantizer=import"),
+        ("the log brought no SIDs", "sid.path"),
+    ),
+    override(
+        "an index that is nowhere", "sid.quantizer=import", "sid.path=no.index.json",
+        says=("no.index.json: no such file",),
+    ),
+    override(
+        "items of different lengths, trained without an end",
+        "sid.quantizer=title", "sft.targets=all", "eval.scoring=level",
+        says=("sft.targets: all", "(set last)", "eval.scoring: level"),
+    ),
+    Case(
         "a column named that is not there",
         ("prep", "{folder}/recipe.yaml", "data.columns={{user: person}}"), ("'person'",),
     ),

@@ -55,6 +55,11 @@ def test_three_mistakes_give_three_lines_with_paths_and_suggestions(tmp_path: Pa
         ("sft: {tasks: {seqrek: 1}}\n", "sft: unknown task 'seqrek'; did you mean 'seqrec'?"),
         ("sft: {tasks: {seqrec: -1}}\n", "sft: the weight of task 'seqrec' must be above 0"),
         ("seed: null\n", "seed: expected a valid integer, found None"),
+        ("sid: {quantizer: importt}\n", "sid.quantizer: unknown quantizer 'importt'; did you mean"),
+        (
+            "sid: {quantizer: semantic}\nsft: {targets: all}\n",
+            "sid.quantizer: semantic gives items of different lengths, but sft.targets: all",
+        ),
         ("sid: {levels: null}\n", "sid.levels: expected a valid integer, found None"),
         ("sft: {tasks: {seqrec: .nan}}\n", "sft: the weight of task 'seqrec' must be above 0"),
         ("sft: {trainer: {packing: true}}\n", "sft.trainer.packing: not supported"),

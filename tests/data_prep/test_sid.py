@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from builders import write_stages
 from safetensors.numpy import load_file, save_file
 
-from recllm.catalog.resolution import resolve_collisions
+from recllm.catalog.histories import Spans
+from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
 from recllm.config.schema import EmbedSection, HealthSection, Recipe, SidSection
 from recllm.data_prep.embed import Embed
 from recllm.data_prep.encoders import Encoder
 from recllm.data_prep.encoders.fusion import Fusion
 from recllm.data_prep.encoders.lsa import LatentSemanticAnalysis
-from recllm.data_prep.quantizers import Quantized
+from recllm.data_prep.quantizers import IndexingInput, Quantized, resolve
 from recllm.data_prep.quantizers.rq_kmeans import ResidualKMeans
 from recllm.data_prep.sid import Sid
 from recllm.data_prep.sid_health import check_health, measure_health
@@ -41,22 +42,8 @@ def make_recipe(seed=0, encoder=None, levels=3, codes=8, **health) -> Recipe:
 
 def write_inputs(folder: Path, titles: list[str], sequences: list[list[int]]) -> dict[str, Path]:
     """The folders of the filter and split stages; the last two items are not for training."""
-    inputs = {name: folder / name for name in ("filter", "split", "embed")}
-    for path in inputs.values():
-        path.mkdir(parents=True, exist_ok=True)
     ids = [f"item{i}" for i in range(len(titles))]
-    pq.write_table(pa.table({"item_id": ids, "title": titles}), inputs["filter"] / "items.parquet")
-    table = pa.table(
-        {
-            "sequence": pa.array(range(len(sequences)), pa.int64()),
-            "user_id": [f"u{i}" for i in range(len(sequences))],
-            "items": pa.array(sequences, pa.list_(pa.int32())),
-            "rows": pa.array(sequences, pa.list_(pa.int64())),
-            "train_end": pa.array([max(len(s) - 2, 0) for s in sequences], pa.int64()),
-        }
-    )
-    pq.write_table(table, inputs["split"] / "sequences.parquet")
-    return inputs
+    return write_stages(folder, pa.table({"item_id": ids, "title": titles}), sequences)
 
 
 @pytest.fixture
@@ -167,18 +154,25 @@ def test_too_few_sids_fail_the_stage(inputs, tmp_path):
         build_both(make_recipe(levels=2), inputs, tmp_path / "sid")
 
 
+def health_of(codes, vectors, codebooks, traffic):
+    """The health of quantized items, each of which is alone in as many sequences as it has."""
+    items = Items(pa.table({"item_id": [str(i) for i in range(len(codes))]}))
+    sequences = Spans.from_lists([[item] for item, n in enumerate(traffic) for _ in range(n)])
+    levels, codes_per_level = codebooks.shape[:2]
+    given = IndexingInput(items, sequences, levels, codes_per_level, 0, lambda: vectors)
+    return measure_health(resolve(Quantized(codes, codebooks), given), sequences)
+
+
 def small_health(traffic):
     codes = np.array([[0, 0], [0, 0], [1, 0], [1, 1]], dtype=np.int32)
     vectors = np.array([[0.0], [0.5], [10.0], [11.0]], dtype=np.float32)
     codebooks = np.array([[[0.0], [10.0], [0], [0]], [[0.0], [1.0], [5.0], [5.0]]], np.float32)
-    quantized = Quantized(codes, codebooks)
-    resolution = resolve_collisions(codes, vectors, codebooks)
-    return measure_health(quantized, resolution, vectors, np.array(traffic))
+    return health_of(codes, vectors, codebooks, traffic)
 
 
 def test_health_figures():
     health = small_health([5, 3, 1, 1])
-    assert [level.used for level in health.levels] == [2, 2]
+    assert [(level.used, level.codes) for level in health.levels] == [(2, 4), (2, 4)]
     assert health.levels[0].utilisation == 0.5
     assert health.levels[0].perplexity == pytest.approx(2)
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
@@ -191,6 +185,10 @@ def test_health_figures():
     assert health.mse_after == pytest.approx(0.0625)  # 0.5 lies midway between 0 and 1
     assert health.resolution_cost == pytest.approx(0)
     assert health.fullest_prefix_traffic == 0.8
+    assert health.sharing_rate == 0
+    # of the codes, most used first: both items of a code, then none for the other two
+    assert health.items_by_code[0] == [[0, 0], [0.25, 0.5], [0.5, 1], [0.75, 1], [1, 1]]
+    assert health.traffic_by_first_code == [[0, 0], [0.25, 0.8], [0.5, 1], [0.75, 1], [1, 1]]
 
 
 def test_health_without_traffic():
@@ -202,8 +200,7 @@ def test_cost_is_relative_to_the_error_or_to_one_percent_of_the_variance():
     codebooks = np.array([[[0.0], [1.0], [20.0]]], dtype=np.float32)
     codes = np.array([[0], [0], [2]], dtype=np.int32)
     vectors = np.array([[0.0], [0.0], [20.0]], dtype=np.float32)
-    resolution = resolve_collisions(codes, vectors, codebooks)
-    health = measure_health(Quantized(codes, codebooks), resolution, vectors, np.ones(3, int))
+    health = health_of(codes, vectors, codebooks, [1, 1, 1])
     assert health.mse_before == 0
     assert health.resolution_cost == pytest.approx((1 / 3) / (0.01 * vectors.var()))
 
@@ -214,6 +211,7 @@ def test_cost_is_relative_to_the_error_or_to_one_percent_of_the_variance():
         ({"min_utilisation": 0.6}, "utilisation is 0.500"),
         ({"max_collision_rate": 0.4}, "collision_rate is 0.500"),
         ({"max_collision_rate": 0.6}, "traffic_collision_rate is 0.800"),
+        ({"max_prefix_traffic": 0.7}, "fullest_prefix_traffic is 0.800"),
     ],
 )
 def test_a_crossed_limit_is_named(limits, figure):
@@ -223,7 +221,7 @@ def test_a_crossed_limit_is_named(limits, figure):
     key, limit = next(iter(limits.items()))
     assert figure in str(caught.value)
     assert f"sid.health.{key} ({limit})" in str(caught.value)
-    assert "sid.codes" in str(caught.value)
+    assert "sid.quantizer" in str(caught.value)
     check_health(health, HealthSection())
 
 

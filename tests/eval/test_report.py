@@ -300,6 +300,27 @@ def test_times_that_are_no_dates_are_drawn_as_numbers(tmp_path: Path) -> None:
     assert "interactions by time, as the log has it" in text
 
 
+def test_sids_are_drawn_and_compared_with_chance(tmp_path: Path) -> None:
+    level = {"codes": 4, "used": 3, "utilisation": 0.75, "perplexity": 2.5}
+    curve = [[0, 0], [0.5, 0.9], [1, 1]]
+    prefix = {"prefixes": 3, "same_category": {"found": 0.5, "chance": 0.125}, "covisited": None}
+    health = {
+        "items": 9, "levels": [level] * 3, "prefixes": [prefix, prefix | {"prefixes": 7}],
+        "mse_before": None, "items_by_code": [curve] * 3, "traffic_by_first_code": curve,
+    }  # fmt: skip
+    text, _ = render(ReportInputs("x", sid_health=health), tmp_path)
+    page = Page(text)
+    assert text.count("<svg") == 2
+    assert "by chance 12.5 %" in page.text and "prefix a–b" in page.text
+    assert "interactions, level a" in text and "items, level c" in text
+    assert "neighbours, a" not in text  # none were found
+    assert "mse before" not in page.text
+    titles = {"items": 9, "levels": [], "prefixes": [], "items_by_code": [], "moved": 2,
+              "traffic_by_first_code": [], "fullest_prefix_traffic": None}  # fmt: skip
+    text, _ = render(ReportInputs("x", sid_health=titles), tmp_path)
+    assert "<svg" not in text and "Semantic IDs" in text
+
+
 PARTS = {
     "metrics": ("headline", "slices", "beyond-accuracy", "cost", "settings"),
     "training": ("training",),

@@ -1,6 +1,10 @@
 """Small tables for tests, made by hand."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from recllm.catalog.histories import Sequences, Spans, SplitRows
 
@@ -30,3 +34,25 @@ def make_rows(sequences: Sequences, spans: list[tuple[int, int, int]]) -> SplitR
         target=sequences.items[base + end],
         histories=Spans(sequences.items, base + start, base + end),
     )
+
+
+def write_stages(folder: Path, items: pa.Table, sequences: list[list[int]]) -> dict[str, Path]:
+    """The folders of the filter and split stages, and an empty one of the embed stage.
+
+    The last two items of each sequence are not for training.
+    """
+    inputs = {name: folder / name for name in ("filter", "split", "embed")}
+    for path in inputs.values():
+        path.mkdir(parents=True, exist_ok=True)
+    pq.write_table(items, inputs["filter"] / "items.parquet")
+    table = pa.table(
+        {
+            "sequence": pa.array(range(len(sequences)), pa.int64()),
+            "user_id": [f"u{i}" for i in range(len(sequences))],
+            "items": pa.array(sequences, pa.list_(pa.int32())),
+            "rows": pa.array(sequences, pa.list_(pa.int64())),
+            "train_end": pa.array([max(len(s) - 2, 0) for s in sequences], pa.int64()),
+        }
+    )
+    pq.write_table(table, inputs["split"] / "sequences.parquet")
+    return inputs

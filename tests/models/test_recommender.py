@@ -63,7 +63,7 @@ def test_an_empty_history_is_refused(recommender: Recommender) -> None:
 
 
 def test_a_tokenizer_without_the_sids_is_refused(recommender: Recommender) -> None:
-    other = SidIndex(recommender.sids.item_ids, recommender.sids.codes, 9)
+    other = SidIndex(recommender.sids.item_ids, recommender.sids.prefixes(), 9)
     with pytest.raises(UserError, match="lacks 2 SID tokens of this index, such as <a_8>"):
         sid_token_ids(recommender.renderer.tokenizer, other)
 

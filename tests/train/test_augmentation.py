@@ -12,7 +12,7 @@ from recllm.errors import UserError
 from recllm.prompts.training import IGNORED
 from recllm.train.augmentation import ItemDropout
 
-TOKENS = np.array([[10, 11, 12, 13], [14, 15, 16, 17]])
+TOKENS = [np.array([10, 11, 12, 13]), np.array([14, 15, 16, 17, 18])]
 TEXT = [3, 4, 99]  # below, and beyond, the tokens of SIDs
 
 
@@ -22,7 +22,7 @@ def identity(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def make_row(items: list[tuple[int, int]], supervised: int) -> dict[str, Any]:
     """Text, then items as codes; the last `supervised` items carry loss."""
-    ids = [int(TOKENS[level, code]) for item in items for level, code in enumerate(item)]
+    ids = [int(TOKENS[level][code]) for item in items for level, code in enumerate(item)]
     ignored = len(TEXT) + len(ids) - 2 * supervised
     return {
         "input_ids": TEXT + ids,
@@ -41,7 +41,7 @@ def pairs(row: dict[str, Any]) -> list[tuple[tuple[int, int], bool]]:
     return found
 
 
-codes = st.tuples(st.integers(0, 3), st.integers(0, 3))
+codes = st.tuples(st.integers(0, 3), st.integers(0, 4))
 histories = st.lists(codes, min_size=2, max_size=12)
 
 

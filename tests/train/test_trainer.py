@@ -10,7 +10,7 @@ from recllm.models.backbone import load_backbone
 from recllm.models.tokenizers import train_tokenizer
 from recllm.train.trainer import LevelLoss
 
-LEVELS = torch.tensor([[300, 301, 302], [303, 304, 305]])
+LEVELS = [torch.tensor([300, 301]), torch.tensor([302, 303, 304, 305])]
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -35,7 +35,7 @@ def test_level_loss_is_cross_entropy_among_the_codes_of_a_level(tied: bool, auto
             label = int(labels[row, position])
             if label == -100:
                 continue
-            level = [tokens for tokens in LEVELS.tolist() if label in tokens]
+            level = [tokens for tokens in map(torch.Tensor.tolist, LEVELS) if label in tokens]
             scores = logits[row, position - 1]
             among = scores[level[0]] if level else scores
             expected -= scores[label] - torch.logsumexp(among, 0)

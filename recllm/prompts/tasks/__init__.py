@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from recllm.catalog.histories import History
 from recllm.catalog.items import Items
-from recllm.catalog.sids import SidIndex
+from recllm.catalog.sids import ItemIndex
 from recllm.config.registry import Plugin
 
 
@@ -16,11 +16,11 @@ class CatalogText:
     """What tasks may write of an item."""
 
     items: Items
-    sids: SidIndex
+    sids: ItemIndex
 
     @cached_property
     def sid_texts(self) -> list[str]:
-        """The SID of every item as text, by dense index."""
+        """The path of every item as text (its SID, or its title), by dense index."""
         return self.sids.texts()
 
     @property

@@ -7,7 +7,10 @@ from recllm.prompts.tasks import CatalogText, Task
 
 
 class SequentialRecommendation(Task):
-    """SID history -> next SID, the main task of LC-Rec and MiniOneRec."""
+    """SID history -> next SID, the main task of LC-Rec and MiniOneRec.
+
+    Under `sid.quantizer: title` titles take the SIDs' place, as in BIGRec.
+    """
 
     phrasings: ClassVar = (
         "Continue the shopper's items:",
@@ -16,9 +19,10 @@ class SequentialRecommendation(Task):
     )
 
     def input(self, catalog: CatalogText, history: History) -> str:
-        """SIDs side by side: a longer history starts with the text of a shorter one."""
-        return "".join(catalog.sid_texts[item] for item in history)
+        """SIDs side by side, titles one a line: a longer history starts as a shorter one does."""
+        separator = catalog.sids.separator
+        return "".join(catalog.sid_texts[item] + separator for item in history)
 
     def answer(self, catalog: CatalogText, target: int) -> str:
-        """The target's SID."""
+        """The target's SID, or its title."""
         return catalog.sid_texts[target]
