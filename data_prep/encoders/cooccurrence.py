@@ -1,12 +1,14 @@
 """Co-occurrence: the items by the company they keep in the training sequences."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from recllm.data_prep.encoders import Encoder, EncoderInput
+from recllm.catalog.items import Items
+from recllm.data_prep.encoders import Encoded, Encoder, EncoderInput, State
 from recllm.data_prep.encoders._vectors import truncated_svd
 
 
@@ -15,15 +17,22 @@ class Cooccurrence(Encoder):
 
     PPMI(a, b) = max(0, log(C[a, b] · ΣC / (ΣC[a, ·] · ΣC[·, b]))), where each pair of different
     items at distance d ≤ window in a sequence adds 1/d to C[a, b] and to C[b, a]; vectors are
-    U · S^0.5 (Levy, Goldberg and Dagan, 2015). An item without a neighbour gets the zero vector.
+    U · S^0.5 (Levy, Goldberg and Dagan, 2015). An item without a neighbour gets the zero vector,
+    and so does a new one.
     """
 
     window: int = Field(default=3, ge=1, description="how far apart two items may stand")
 
-    def encode(self, given: EncoderInput) -> NDArray[np.float32]:
+    def encode(self, given: EncoderInput) -> Encoded:
         """One row of length 1 (0 without a neighbour) for each item: (items, dimensions)."""
         counts = self.count_pairs(given.sequences, len(given.items))
-        return truncated_svd(_ppmi(counts), given.dimensions, given.seed, exponent=0.5)
+        vectors = truncated_svd(_ppmi(counts), given.dimensions, given.seed, exponent=0.5)
+        return Encoded(vectors, {"width": np.array([given.dimensions])})
+
+    def encode_new(self, items: Items, state: State, cache: Path | None = None) -> Encoded:
+        """Zero vectors: an item that was in no training sequence has no neighbour."""
+        del cache
+        return Encoded(np.zeros((len(items), int(state["width"][0])), dtype=np.float32))
 
     def count_pairs(self, sequences: list[NDArray[np.int32]], items: int) -> Any:
         """C, the weighted pairs of the sequences: a symmetric (items, items) CSR matrix."""

@@ -101,7 +101,9 @@ class EmbedSection(Section):
     choices: ClassVar = {"encoder": (plugins.ENCODERS, "fusion")}
 
     encoder: Any
-    dimensions: int = Field(default=64, ge=2)
+    dimensions: int = Field(
+        default=64, ge=2, description="a pretrained model and a file keep their own width"
+    )
 
 
 class HealthSection(Section):

@@ -112,13 +112,27 @@ def _construct(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        for detail in error.errors():
-            loc = ".".join(str(part) for part in detail["loc"])
-            if loc in skip:
-                continue  # the section itself was found wrong and has been reported
-            where = [".".join(part for part in (path, loc) if part)]
-            errors.append(": ".join([*filter(None, where), _explain(detail, model)]))
+        errors += mistakes(error, model, path, skip)
         return None
+
+
+def mistakes(
+    error: ValidationError, model: type[BaseModel], path: str = "", skip: Iterable[str] = ()
+) -> list[str]:
+    """One line for each thing that pydantic found wrong with the values for `model`.
+
+    Args:
+        path: of the values in the recipe.
+        skip: fields of which nothing is said.
+    """
+    lines: list[str] = []
+    for detail in error.errors():
+        loc = ".".join(str(part) for part in detail["loc"])
+        if loc in skip:
+            continue  # the section itself was found wrong and has been reported
+        where = [".".join(part for part in (path, loc) if part)]
+        lines.append(": ".join([*filter(None, where), _explain(detail, model)]))
+    return lines
 
 
 def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:

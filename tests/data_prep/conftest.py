@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from encoder_inputs import write_sentence_model
 from hypothesis import HealthCheck, Phase, settings
 
 from recllm.artifacts.cache import Artifact, Cache
@@ -167,3 +168,26 @@ def write_file(tmp_path: Path) -> Callable[[str, str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny sentence-transformers model with two prompts."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    return str(write_sentence_model(folder, prompts={"query": "red", "document": "blue brush"}))
+
+
+@pytest.fixture
+def encoded_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that any sentence-transformers model is run on, one after the other."""
+    from sentence_transformers import SentenceTransformer
+
+    texts: list[str] = []
+    real = SentenceTransformer.encode
+
+    def watch(self: Any, inputs: list[str], *args: Any, **kwargs: Any) -> Any:
+        texts.extend(inputs)
+        return real(self, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(SentenceTransformer, "encode", watch)
+    return texts

@@ -1,63 +1,26 @@
-"""The encoders: what each promises, and what only one of them does."""
+"""The encoders `lsa` and `cooccurrence`, and the linear algebra that the encoders share."""
 
-import importlib
 import math
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from encoder_inputs import TITLES, make_input, make_items, many_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
+from threadpoolctl import threadpool_limits
 
-from recllm.catalog.items import Items
 from recllm.config.plugins import ENCODERS
-from recllm.data_prep import encoders
-from recllm.data_prep.encoders import EncoderInput
-from recllm.data_prep.encoders._vectors import truncated_svd, unit_rows
+from recllm.data_prep.encoders._vectors import principal_axes, truncated_svd, unit_rows
 from recllm.data_prep.encoders.cooccurrence import Cooccurrence, _ppmi
-from recllm.data_prep.encoders.fusion import Fusion
 from recllm.data_prep.encoders.lsa import LatentSemanticAnalysis
 
 NAMES = ["lsa", "cooccurrence", "fusion"]
-TITLES = [
-    "red nail polish",
-    "blue nail polish",
-    "green nail polish",
-    "",
-    "hair dryer",
-    "hair brush",
-]
-SEQUENCES = [[0, 1, 2], [1, 2, 0, 1], [4, 5], [5, 4, 5]]
-
-
-def make_input(titles=TITLES, sequences=SEQUENCES, dimensions=4) -> EncoderInput:
-    table = pa.table({"item_id": [str(i) for i in range(len(titles))], "title": titles})
-    arrays = [np.asarray(s, dtype=np.int32) for s in sequences]
-    return EncoderInput(Items(table), arrays, dimensions, seed=0)
-
-
-def many_items(items=300, dimensions=16) -> EncoderInput:
-    rng = np.random.default_rng(0)
-    words = np.array([f"word{i}" for i in range(60)])
-    titles = [" ".join(rng.choice(words, 4)) for _ in range(items)]
-    sequences = [rng.integers(0, items, 6).tolist() for _ in range(400)]
-    return make_input(titles, sequences, dimensions)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_one_finite_float32_row_for_each_item_the_same_each_time(name):
-    given_input = many_items()
-    first = ENCODERS.load(name)().encode(given_input)
-    assert first.dtype == np.float32
-    assert len(first) == 300
-    assert np.isfinite(first).all() and first.any(axis=1).all()
-    assert np.array_equal(first, ENCODERS.load(name)().encode(given_input))
 
 
 @pytest.mark.parametrize("name", ["lsa", "cooccurrence"])
 def test_rows_have_the_asked_width_and_length_one(name):
-    vectors = ENCODERS.load(name)().encode(many_items())
+    vectors = ENCODERS.load(name)().encode(many_items()).vectors
     assert vectors.shape == (300, 16)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
 
@@ -65,13 +28,13 @@ def test_rows_have_the_asked_width_and_length_one(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("titles", [[], ["one"], ["one", ""], ["", ""], ["a b", "a b"]])
 def test_tiny_catalogues_are_padded_with_zeros(name, titles):
-    vectors = ENCODERS.load(name)().encode(make_input(titles, [], dimensions=8))
+    vectors = ENCODERS.load(name)().encode(make_input(titles, [], dimensions=8)).vectors
     assert vectors.shape == (len(titles), 16 if name == "fusion" else 8)
     assert np.isfinite(vectors).all()
 
 
 def test_lsa_puts_items_with_the_same_words_together():
-    vectors = LatentSemanticAnalysis().encode(make_input())
+    vectors = LatentSemanticAnalysis().encode(make_input()).vectors
     similarity = vectors @ vectors.T
     assert similarity[0, 1] > 0.5 and similarity[4, 5] > 0.2
     assert abs(similarity[0, 4]) < 0.01
@@ -79,8 +42,34 @@ def test_lsa_puts_items_with_the_same_words_together():
 
 
 def test_lsa_reads_every_script_and_single_characters():
-    vectors = LatentSemanticAnalysis().encode(make_input(["口红", "シャンプー", "5"]))
+    vectors = LatentSemanticAnalysis().encode(make_input(["口红", "シャンプー", "5"])).vectors
     assert vectors.any(axis=1).all()
+
+
+TEXTS = st.lists(st.text(st.sampled_from("ab c\nd口\u2028É_"), max_size=8), max_size=12)
+
+
+@settings(max_examples=100)
+@given(TEXTS, st.integers(1, 30))
+def test_lsa_gives_an_old_item_its_vector_again(titles, max_terms):
+    encoder = LatentSemanticAnalysis(max_terms=max_terms)
+    encoded = encoder.encode(make_input(titles, [], dimensions=5))
+    again = encoder.encode_new(make_items(titles), encoded.state)
+    np.testing.assert_allclose(again.vectors, encoded.vectors, atol=1e-6)
+    one_by_one = [encoder.encode_new(make_items([t]), encoded.state).vectors[0] for t in titles]
+    np.testing.assert_allclose(
+        np.array(one_by_one).reshape(encoded.vectors.shape), encoded.vectors, atol=1e-5
+    )
+
+
+def test_lsa_places_a_new_item_beside_those_that_share_its_words():
+    encoder = LatentSemanticAnalysis()
+    encoded = encoder.encode(make_input())
+    new = make_items(["yellow nail polish", "unheard of", ""])
+    vectors = encoder.encode_new(new, encoded.state).vectors
+    similarity = vectors[0] @ encoded.vectors.T
+    assert similarity[:3].min() > 0.5 and np.abs(similarity[4:]).max() < 0.01
+    assert not vectors[1:].any()
 
 
 def naive_pairs(sequences, items, window):
@@ -119,12 +108,14 @@ def test_cooccurrence_puts_items_of_the_same_sequences_together():
     rng = np.random.default_rng(0)
     community = np.arange(40) % 2
     sequences = [2 * rng.integers(0, 20, 8) + i % 2 for i in range(60)]
-    vectors = Cooccurrence().encode(make_input(["x"] * 41, sequences, dimensions=8))
-    similarity = vectors[:40] @ vectors[:40].T
+    encoded = Cooccurrence().encode(make_input(["x"] * 41, sequences, dimensions=8))
+    similarity = encoded.vectors[:40] @ encoded.vectors[:40].T
     same = community[:, None] == community
     assert similarity[same].mean() > 0.2
     assert np.abs(similarity[~same]).max() < 0.02
-    assert not vectors[40].any()
+    assert not encoded.vectors[40].any()
+    new = Cooccurrence().encode_new(make_items(TITLES), encoded.state).vectors
+    assert new.shape == (6, 8) and not new.any()
 
 
 @pytest.mark.parametrize("exponent", [1.0, 0.5])
@@ -147,67 +138,27 @@ def test_truncated_svd_leaves_columns_beyond_the_rank_at_zero():
     assert not found[:, 1:].any()
 
 
-def test_fusion_weights_are_shares_of_squared_distance():
-    vectors = Fusion(parts={"lsa": 3.0, "cooccurrence": 1.0}).encode(make_input())
-    squares = np.square(vectors).sum(axis=1)
-    assert vectors.shape == (6, 8)
-    assert squares.mean() == pytest.approx(4, rel=1e-5)
-    assert np.square(vectors[:, :4]).sum(axis=1).mean() == pytest.approx(1, rel=1e-5)
+@settings(max_examples=50)
+@given(st.integers(2, 12), st.integers(1, 8), st.integers(1, 10), st.integers(0, 2**31))
+def test_principal_axes_are_those_of_the_svd_of_the_centred_rows(rows, width, wanted, seed):
+    vectors = np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
+    mean, axes = principal_axes(vectors, wanted)
+    np.testing.assert_allclose(mean, vectors.mean(axis=0), atol=1e-6)
+    singular, directions = np.linalg.svd(vectors - vectors.mean(axis=0))[1:]
+    shares = singular[:wanted] / singular[0]
+    assert (shares > 2e-3).sum() <= len(axes) <= (shares > 5e-4).sum()
+    for number, axis in enumerate(axes):
+        assert axis[np.abs(axis).argmax()] > 0
+        gaps = np.abs(np.delete(singular, number) - singular[number]) / singular[0]
+        if gaps.min(initial=1) > 0.05:  # else the axes of like variance are not determined
+            assert abs(axis @ directions[number]) == pytest.approx(1, abs=1e-3)
 
 
-def test_fusion_does_not_depend_on_how_its_parts_are_written():
-    one = Fusion(parts={"lsa": 2.0, "cooccurrence": 1.0}).encode(make_input())
-    other = Fusion(parts={"cooccurrence": 1.0, "lsa": 2.0}).encode(make_input())
-    assert np.array_equal(one, other)
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ({}, "at least 1 item"),
-        ({"lsaa": 1.0}, "unknown part 'lsaa'; did you mean 'lsa'"),
-        ({"fusion": 1.0}, "unknown part 'fusion'"),
-        ({"lsa": 0.0}, "the weight of part 'lsa' must be above 0"),
-        ({"lsa": math.inf}, "must be above 0"),
-        ({"lsa": math.nan}, "must be above 0"),
-    ],
-)
-def test_fusion_refuses_what_is_not_a_part(parts, message):
-    with pytest.raises(ValueError, match=message):
-        Fusion(parts=parts)
-
-
-ENCODER_FILE = """
-import numpy as np
-from recllm.data_prep.encoders import Encoder
-
-class Own(Encoder):
-    {option}
-
-    def encode(self, given):
-        return np.ones((len(given.items), 1), dtype=np.float32)
-"""
-
-
-@pytest.fixture
-def add_encoder(tmp_path, monkeypatch):
-    def add(name: str, option: str) -> None:
-        (tmp_path / f"{name}.py").write_text(ENCODER_FILE.format(option=option))
-        importlib.invalidate_caches()
-
-    encoders.__path__.append(str(tmp_path))
-    yield add
-    encoders.__path__.remove(str(tmp_path))
-
-
-def test_a_new_encoder_file_is_a_part(add_encoder):
-    add_encoder("own_encoder", "scale: float = 1.0")
-    fused = Fusion(parts={"own_encoder": 4.0, "lsa": 1.0})
-    assert set(fused.parts) == {"own-encoder", "lsa"}
-    np.testing.assert_allclose(fused.encode(make_input())[:, -1], 2)
-
-
-def test_an_encoder_that_needs_options_is_no_part(add_encoder):
-    add_encoder("needy_encoder", "path: str")
-    with pytest.raises(ValueError, match="cannot be a part: it has no default for path"):
-        Fusion(parts={"needy-encoder": 1.0})
+def test_principal_axes_do_not_depend_on_the_number_of_threads():
+    vectors = np.random.default_rng(0).normal(size=(2000, 96)).astype(np.float32)
+    found = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(limits=threads):
+            found.append(principal_axes(vectors, 40))
+    for mean, axes in found[1:]:
+        assert np.array_equal(mean, found[0][0]) and np.array_equal(axes, found[0][1])

