@@ -14,10 +14,13 @@ class Quantized:
     """Codes (items, levels) int32 and codebooks (levels, codes, dimensions) float32.
 
     An item's vector is approximated by the sum over levels of its codes' codebook rows.
+    `vectors` (items, dimensions) is what the codebooks approximate, where it is not the given
+    vectors.
     """
 
     codes: NDArray[np.int32]
     codebooks: NDArray[np.float32]
+    vectors: NDArray[np.float32] | None = None
 
 
 class Quantizer(Plugin):
