@@ -1,10 +1,10 @@
 """k-means and residual k-means in torch: the same on the CPU and on a GPU.
 
 The time goes into one product of matrices an iteration, points times centroids; all else is
-arranged not to add to it. The seeds are spread as k-means++ does (Arthur and Vassilvitskii,
-2007), but several a round, as in k-means|| (Bahmani et al., 2012): one at a time would be a
-product of a matrix and a vector for each code. Where a cluster has no points, its centroid moves
-to the point that is farthest from its own.
+arranged not to add to it. The first centroids are points drawn at random, more where there are
+more of them: spread ones (k-means++) have a slightly lower error, but fewer codes where items
+are many, and so more collisions. Where a cluster has no points, its centroid moves to the point
+that is farthest from its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +20,6 @@ from recllm.progress import progress
 
 #: Entries of one block of distances, small enough to stay in a processor's cache.
 BLOCK_ENTRIES = 2**20
-#: Seeds are sought among this many points a code, in this many rounds.
-POINTS_PER_SEED, SEED_ROUNDS = 32, 32
 
 
 class Rows(Protocol):
@@ -85,7 +83,8 @@ def fit_centroids(
     if distinct is not None:
         advance(iterations)
         return distinct
-    centroids = _spread_seeds(points, codes, torch.Generator().manual_seed(seed))
+    drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
+    centroids = points[drawn[:codes].to(points.device)]
     before = None
     for iteration in range(iterations):
         chosen, _ = nearest(points, centroids)
@@ -153,20 +152,3 @@ def _few_distinct(points: Tensor, codes: int) -> Tensor | None:
         return None
     distinct = torch.unique(points, dim=0)
     return distinct if len(distinct) <= codes else None
-
-
-def _spread_seeds(points: Tensor, codes: int, generator: torch.Generator) -> Tensor:
-    """`codes` points, each round's drawn by their squared distance to those drawn before."""
-    drawn = torch.randperm(len(points), generator=generator)[: POINTS_PER_SEED * codes]
-    pool = points[drawn.to(points.device)]
-    norms = pool.square().sum(dim=1)
-    seeds = pool[:1]
-    squared = (norms + 2 * nearest(pool, seeds)[1]).clamp_(min=0)
-    while len(seeds) < codes:
-        count = min(max(codes // SEED_ROUNDS, 1), codes - len(seeds))
-        # The smallest of exponential times: draws without replacement, by weight.
-        times = torch.empty(len(pool)).exponential_(generator=generator).to(pool.device)
-        new = pool[(squared / times).topk(count).indices]
-        seeds = torch.cat([seeds, new])
-        torch.minimum(squared, (norms + 2 * nearest(pool, new)[1]).clamp_(min=0), out=squared)
-    return seeds

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recllm.catalog import resolution
+from recllm.catalog import nearer_leaves, resolution, sid_tree
 from recllm.catalog.resolution import node_ids, reconstruction_errors, resolve_collisions
 from recllm.errors import UserError
 
@@ -85,6 +85,28 @@ class Naive:
             waiting = left_over
         return resolved
 
+    def take_nearer(self, resolved, siblings):
+        """The nearest free leaf under one of the prefixes nearest to each item that moved."""
+        if self.levels < 2:
+            return resolved
+        lost = {
+            item: self.distance(item, path) - self.distance(item, self.given[item])
+            for item, path in enumerate(resolved)
+            if path != self.given[item]
+        }
+        for item in sorted(lost, key=lambda item: (-lost[item], item)):
+            parent = resolved[item][:-2]
+            prefixes = sorted(
+                ((*parent, code) for code in range(self.k)),
+                key=lambda prefix: (self.distance(item, prefix), prefix),
+            )
+            leaves = [(*p, code) for p in sorted(prefixes[:siblings]) for code in range(self.k)]
+            free = [leaf for leaf in leaves if leaf not in resolved]
+            best = min(free, key=lambda leaf: (self.distance(item, leaf), leaf), default=None)
+            if best and self.distance(item, best) < self.distance(item, resolved[item]):
+                resolved[item] = best
+        return resolved
+
 
 @st.composite
 def quantized(draw):
@@ -99,6 +121,15 @@ def quantized(draw):
     return codes, vectors, codebooks
 
 
+def resolve_without_siblings(case, **limits):
+    """Resolution without its last step, with other limits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearer_leaves, "LARGEST_TABLE", 0)
+        for name, limit in limits.items():
+            patch.setattr(resolution, name, limit)
+        return resolve_collisions(*case)
+
+
 def paths(codes):
     return [tuple(row) for row in codes.tolist()]
 
@@ -106,7 +137,7 @@ def paths(codes):
 @settings(max_examples=150)
 @given(quantized())
 def test_under_each_prefix_no_assignment_costs_less(case):
-    naive, found = Naive(*case), paths(resolve_collisions(*case).codes)
+    naive, found = Naive(*case), paths(resolve_without_siblings(case).codes)
     for prefix in {path[:-1] for path in naive.given}:
         stayed = [item for item in naive.movers(prefix) if found[item][:-1] == prefix]
         cost = sum(naive.distance(i, found[i]) - naive.distance(i, prefix) for i in stayed)
@@ -117,9 +148,7 @@ def test_under_each_prefix_no_assignment_costs_less(case):
 @settings(max_examples=150)
 @given(quantized(), st.sampled_from([1, 3, resolution.BLOCK_ENTRIES]))
 def test_items_without_room_move_on_by_the_naive_rule(case, block):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resolution, "BLOCK_ENTRIES", block)
-        found = paths(resolve_collisions(*case).codes)
+    found = paths(resolve_without_siblings(case, BLOCK_ENTRIES=block).codes)
     naive = Naive(*case)
     left = [i for i in naive.nearest_first if found[i][:-1] != naive.given[i][:-1]]
     before = [naive.given[i] if i in left else path for i, path in enumerate(found)]
@@ -129,15 +158,24 @@ def test_items_without_room_move_on_by_the_naive_rule(case, block):
 @settings(max_examples=150)
 @given(quantized(), st.sampled_from([1, 3, resolution.BLOCK_ENTRIES]))
 def test_problems_too_large_are_resolved_by_nearness(case, block):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resolution, "BLOCK_ENTRIES", block)
-        patch.setattr(resolution, "LARGEST_PROBLEM", 0)
-        found = paths(resolve_collisions(*case).codes)
+    limits = {"BLOCK_ENTRIES": block, "LARGEST_PROBLEM": 0}
+    found = paths(resolve_without_siblings(case, **limits).codes)
     naive, keepers = Naive(*case), {}
     for item in naive.nearest_first:
         keepers.setdefault(naive.given[item], item)
     losers = [item for item in naive.nearest_first if item not in keepers.values()]
     assert naive.move_on(naive.given, losers, reversed(range(naive.levels))) == found
+
+
+@settings(max_examples=150)
+@given(quantized(), st.sampled_from([1, 2, 16]))
+def test_items_that_moved_take_nearer_leaves_under_siblings_by_the_naive_rule(case, siblings):
+    start = resolve_without_siblings(case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearer_leaves, "SIBLINGS", siblings)
+        found = resolve_collisions(*case)
+    assert paths(found.codes) == Naive(*case).take_nearer(paths(start.codes), siblings)
+    assert found.mse_after <= start.mse_after
 
 
 @settings(max_examples=100)
@@ -226,7 +264,7 @@ def test_reconstruction_errors_do_not_depend_on_the_blocks(monkeypatch):
     codebooks = rng.normal(size=(2, 5, 4)).astype(np.float32)
     codes = rng.integers(0, 5, (20, 2)).astype(np.int32)
     expected = ((vectors - codebooks[0][codes[:, 0]] - codebooks[1][codes[:, 1]]) ** 2).sum(axis=1)
-    monkeypatch.setattr(resolution, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(sid_tree, "BLOCK_ROWS", 7)
     np.testing.assert_allclose(
         reconstruction_errors(vectors, codes, codebooks), expected, rtol=1e-5
     )
