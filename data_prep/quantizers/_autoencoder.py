@@ -6,6 +6,7 @@ times that of the latent vectors. The decoder's gradient passes straight through
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from recllm.data_prep.quantizers._sinkhorn import Evenly
 def perceptron(widths: Sequence[int]) -> nn.Sequential:
     """Linear layers from width to width, with ReLU between."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         linear = nn.Linear(before, after)
         nn.init.xavier_normal_(linear.weight)
         nn.init.zeros_(linear.bias)

@@ -2,15 +2,17 @@
 
 The cheapest such assignment is a transport problem, whose exact solvers (min-cost flow) do not
 reach a million points. Here each centroid has a price, which is added to its distances: a
-centroid that too many points choose becomes dearer, until about half of those too many would
-rather go elsewhere, for some rounds (the dual ascent that auction algorithms make; Bertsekas,
-1992). Then the capacity is enforced. A centroid keeps the points that would lose most by leaving
+centroid that too many points choose becomes dearer, by as much as makes those too many rather go
+elsewhere, round by round (the dual ascent of auction algorithms; Bertsekas, 1992), until few are
+too many. Then the capacity is enforced. A centroid keeps the points that would lose most by leaving
 it; the others go, in rounds, each to the cheapest centroid with room, which again prefers those
 that would lose most. In each round a centroid is filled or nobody is left, so rounds end.
 
 Prices are found among each point's nearest centroids alone, which bounds memory; where all of
 these are full, a point is compared with every centroid.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -19,7 +21,8 @@ from recllm.data_prep.quantizers._kmeans import Rows, blocks, half_distances
 
 #: How many of its nearest centroids a point first chooses from.
 CANDIDATES = 32
-PRICE_ROUNDS = 50
+#: The most rounds of prices; fewer, where at most this share of the points is left too many.
+PRICE_ROUNDS, PRICED_ENOUGH = 200, 0.001
 
 
 def capacity_of(points: int, codes: int, slack: float) -> int:
@@ -58,18 +61,24 @@ def find_prices(costs: Tensor, candidates: Tensor, codes: int, capacity: int) ->
     for _ in range(PRICE_ROUNDS):
         chosen, regret = _choose(costs + prices[candidates], candidates)
         excess = (torch.bincount(chosen, minlength=codes) - capacity).clamp(min=0)
-        if not excess.any():
+        if excess.sum() <= PRICED_ENOUGH * len(costs):
             break
         rows = torch.nonzero(excess[chosen] > 0).flatten()
         # Within a code, those that lose least by leaving come first.
         rows = rows[torch.argsort(regret[rows], stable=True)]
         rows = rows[torch.argsort(chosen[rows], stable=True)]
-        last = _rank_within(chosen[rows]) == (excess[chosen[rows]] + 1) // 2
+        last = _rank_within(chosen[rows]) == excess[chosen[rows]]
         prices[chosen[rows[last]]] += regret[rows[last]]
     return prices
 
 
-def enforce(costs: Tensor, candidates: Tensor, codes: int, capacity: int, all_costs) -> Tensor:
+def enforce(
+    costs: Tensor,
+    candidates: Tensor,
+    codes: int,
+    capacity: int,
+    all_costs: Callable[[Tensor], Tensor],
+) -> Tensor:
     """A code for each point, none for more than `capacity` points; see the module's docstring.
 
     Args:

@@ -92,7 +92,8 @@ class Training:
                     for alive, codes in zip(used, chosen, strict=True):
                         alive[codes] = True
                 if epoch < self.epochs:  # a code revived at the end would not be trained
-                    model.revive(used, batch, generator)
+                    some = vectors[order[: self.batch_size].numpy()]
+                    model.revive(used, kmeans.to_tensor(some, device), generator)
                 advance(1)
 
 

@@ -47,9 +47,7 @@ def test_the_capacity_is_enforced_by_the_naive_rule(problem, few):
     costs = np.random.default_rng(seed).normal(size=(points, codes)).astype(np.float32)
     every = torch.from_numpy(costs)
     nearest = every.topk(min(few, codes), largest=False)
-    found = capacity.enforce(
-        nearest.values, nearest.indices, codes, most, lambda rows: every[rows]
-    )
+    found = capacity.enforce(nearest.values, nearest.indices, codes, most, lambda rows: every[rows])
     if few >= codes:
         assert found.tolist() == naive_enforce(costs, most)
     assert np.bincount(found).max() <= most

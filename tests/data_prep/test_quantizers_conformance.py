@@ -101,7 +101,7 @@ def test_an_empty_catalogue_is_refused(name):
 
 def test_fewer_sids_than_items_are_refused(name):
     vectors = random_vectors()
-    with pytest.raises(UserError, match="found 16 SIDs .* for 300 items; raise sid.codes"):
+    with pytest.raises(UserError, match=r"found 16 SIDs .* for 300 items; raise sid.codes"):
         found = make(name).quantize(vectors, 2, 4, 0)
         what = vectors if found.vectors is None else found.vectors
         resolve_collisions(found.codes, what, found.codebooks)
