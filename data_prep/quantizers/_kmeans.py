@@ -22,6 +22,10 @@ from recllm.progress import progress
 BLOCK_ENTRIES = 2**20
 
 
+#: The first half of the iterations sees only one point in so many, but so many a code.
+FEWER, POINTS_PER_CODE = 4, 64
+
+
 class Rows(Protocol):
     """Points, read some rows at a time: a tensor (points, dimensions), or what acts like one."""
 
@@ -84,15 +88,18 @@ def fit_centroids(
         advance(iterations)
         return distinct
     drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
-    centroids = points[drawn[:codes].to(points.device)]
+    drawn = drawn.to(points.device)
+    centroids = points[drawn[:codes]]
+    few = points[drawn[: max(len(points) // FEWER, POINTS_PER_CODE * codes)]]
     before = None
     for iteration in range(iterations):
-        chosen, _ = nearest(points, centroids)
+        early = iteration < iterations // 2 and len(few) < len(points)
+        chosen, _ = nearest(few if early else points, centroids)
         if before is not None and torch.equal(chosen, before):
             advance(iterations - iteration)
             break
-        centroids = means(points, chosen, centroids)
-        before = chosen
+        centroids = means(few if early else points, chosen, centroids)
+        before = None if early else chosen
         advance(1)
     return centroids
 
