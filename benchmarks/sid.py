@@ -3,7 +3,8 @@
 `bar`: `rq-kmeans` on 200k simulated vectors of 1024 dimensions, training and encoding, 3 levels
 of 256 codes. The peer is faiss' own ResidualQuantizer, with a beam of 1, plain k-means, the same
 sampled rows and as many iterations (of which the first half of ours see a quarter of the sample);
-its distortion (mean squared error) stands in the next row. Then the same with the k-means that faiss does unless told otherwise.
+its distortion (mean squared error) stands in the next row. Then the same with the k-means that
+faiss does unless told otherwise.
 
 `rq-kmeans-balanced` has a goal as its peer: the largest cluster of any level is at most 1.2 times
 the mean. So has collision resolution: a million items in 60 s; its memory's peer is the vectors'

@@ -12,8 +12,9 @@ class ResidualKMeans(Quantizer):
     """k-means on the vectors, then on the residuals, level by level (as in QARM and OneRec).
 
     Runs on the GPU where there is one. The first half of the iterations sees a quarter of the
-    sample, from which centroids come nearly as far in less time. Where a level has no more distinct residuals than codes,
-    each residual becomes a code; the codebook's remaining rows are zero and no item is given them.
+    sample, from which centroids come nearly as far in less time. Where a level has no more
+    distinct residuals than codes, each residual becomes a code; the codebook's remaining rows are
+    zero and no item is given them.
     """
 
     iterations: int = Field(default=20, ge=1, description="of k-means, a level")

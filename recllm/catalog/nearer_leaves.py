@@ -15,6 +15,8 @@ from recllm.catalog.sid_tree import groups, leftovers, node_ids
 SIBLINGS = 16
 #: Entries of the table of all pairs of codes; with more, this step is left out.
 LARGEST_TABLE = 2**24
+#: Of more items than these, only the first move: bounds the time.
+MOST_ITEMS = 100_000
 
 
 def take_nearer_leaves(
@@ -35,6 +37,7 @@ def take_nearer_leaves(
     levels, codes_per_level, _ = codebooks.shape
     if levels < 2 or codes_per_level**2 > LARGEST_TABLE or not len(items):
         return
+    items = items[:MOST_ITEMS]
     first, second = codebooks[-2:]
     squares = [np.einsum("kd,kd->k", rows, rows) for rows in (first, second)]
     pairs = squares[0][:, None] + squares[1] + 2 * (first @ second.T)

@@ -19,7 +19,7 @@ is a leaf; resolution moves items of shared leaves to free ones:
    lower code first).
 4. Of the items that moved, those that lost most first, each takes a free leaf under a sibling of
    its prefix (that has the same codes but the last two), where that is nearer (see
-   `nearer_leaves`).
+   `nearer_leaves`, which also says how many do).
 
 Each step is finished for the whole catalogue before the next one begins.
 """
@@ -88,7 +88,7 @@ def resolve_collisions(
         for depth in range(levels - 2, -1, -1):
             waiting = _place(waiting, depth, resolved, vectors, codebooks)
         moved = np.flatnonzero((resolved != codes).any(axis=1))
-        lost = reconstruction_errors(vectors[moved], resolved[moved], codebooks) - before[moved]
+        lost = (reconstruction_errors(vectors, resolved, codebooks) - before)[moved]
         most_first = moved[np.argsort(-lost, kind="stable")]
         take_nearer_leaves(most_first, resolved, vectors, codebooks)
     after = reconstruction_errors(vectors, resolved, codebooks)

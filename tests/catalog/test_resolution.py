@@ -85,7 +85,7 @@ class Naive:
             waiting = left_over
         return resolved
 
-    def take_nearer(self, resolved, siblings):
+    def take_nearer(self, resolved, siblings, most):
         """The nearest free leaf under one of the prefixes nearest to each item that moved."""
         if self.levels < 2:
             return resolved
@@ -94,7 +94,7 @@ class Naive:
             for item, path in enumerate(resolved)
             if path != self.given[item]
         }
-        for item in sorted(lost, key=lambda item: (-lost[item], item)):
+        for item in sorted(lost, key=lambda item: (-lost[item], item))[:most]:
             parent = resolved[item][:-2]
             prefixes = sorted(
                 ((*parent, code) for code in range(self.k)),
@@ -168,13 +168,14 @@ def test_problems_too_large_are_resolved_by_nearness(case, block):
 
 
 @settings(max_examples=150)
-@given(quantized(), st.sampled_from([1, 2, 16]))
-def test_items_that_moved_take_nearer_leaves_under_siblings_by_the_naive_rule(case, siblings):
+@given(quantized(), st.sampled_from([1, 2, 16]), st.sampled_from([1, 100]))
+def test_items_that_moved_take_nearer_leaves_under_siblings_by_the_naive_rule(case, siblings, most):
     start = resolve_without_siblings(case)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearer_leaves, "SIBLINGS", siblings)
+        patch.setattr(nearer_leaves, "MOST_ITEMS", most)
         found = resolve_collisions(*case)
-    assert paths(found.codes) == Naive(*case).take_nearer(paths(start.codes), siblings)
+    assert paths(found.codes) == Naive(*case).take_nearer(paths(start.codes), siblings, most)
     assert found.mse_after <= start.mse_after
 
 
