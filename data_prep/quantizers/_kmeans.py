@@ -22,7 +22,7 @@ from recllm.progress import progress
 BLOCK_ENTRIES = 2**20
 
 
-#: The first half of the iterations sees only one point in so many, but so many a code.
+#: The first three quarters of the iterations see only one point in so many, but so many a code.
 FEWER, POINTS_PER_CODE = 4, 64
 
 
@@ -93,7 +93,7 @@ def fit_centroids(
     few = points[drawn[: max(len(points) // FEWER, POINTS_PER_CODE * codes)]]
     before = None
     for iteration in range(iterations):
-        early = iteration < iterations // 2 and len(few) < len(points)
+        early = iteration < 3 * iterations // 4 and len(few) < len(points)
         chosen, _ = nearest(few if early else points, centroids)
         if before is not None and torch.equal(chosen, before):
             advance(iterations - iteration)

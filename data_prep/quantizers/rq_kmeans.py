@@ -11,7 +11,7 @@ from recllm.data_prep.quantizers._vectors import check_vectors, sample_rows
 class ResidualKMeans(Quantizer):
     """k-means on the vectors, then on the residuals, level by level (as in QARM and OneRec).
 
-    Runs on the GPU where there is one. The first half of the iterations sees a quarter of the
+    Runs on the GPU where there is one. Three quarters of the iterations see a quarter of the
     sample, from which centroids come nearly as far in less time. Where a level has no more
     distinct residuals than codes, each residual becomes a code; the codebook's remaining rows are
     zero and no item is given them.

@@ -87,7 +87,8 @@ def test_the_gradient_passes_straight_through_to_the_encoder():
     rows = model.codebooks[0].detach()[chosen[0]].requires_grad_()
     torch.nn.functional.mse_loss(model.decoder(rows), batch).backward()
     expected = rows.grad.T @ batch
-    assert torch.allclose(next(encoder.parameters()).grad, expected, atol=1e-6)
+    found = next(encoder.parameters()).grad
+    assert found is not None and torch.allclose(found, expected, atol=1e-6)
     towards = 2 * (model.codebooks[0].detach()[chosen[0]] - latents) / latents.numel()
     summed = torch.zeros(4, 3).index_add_(0, chosen[0], towards)
     assert torch.allclose(model.codebooks[0].grad, summed, atol=1e-6)
