@@ -1,5 +1,6 @@
 """The stage cache: an artifact is built once for its key, by one process, and never half."""
 
+import _thread
 import logging
 import shutil
 import tempfile
@@ -228,17 +229,17 @@ class PeakMemory:
     def __init__(self) -> None:
         self._process = psutil.Process()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
         self.peak = 0
 
     def __enter__(self) -> "PeakMemory":
         self._sample()
-        self._thread.start()
+        # Not a threading.Thread, whose start waits for it under a lock: Ctrl-C at that moment
+        # breaks the lock, and the thread says so with a traceback.
+        _thread.start_new_thread(self._watch, ())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
         self._sample()
 
     def _sample(self) -> None:
