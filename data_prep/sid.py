@@ -27,7 +27,7 @@ class Sid(Stage):
     """
 
     name = "sid"
-    version = 2  # what prefixes have in common, and how codes are used
+    version = 3  # other k-means; collisions resolved optimally under a prefix
     seeded = True
 
     def __init__(self, recipe: Recipe) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recllm.artifacts.atomic import write_text
 from recllm.catalog.histories import Spans
-from recllm.catalog.resolution import node_ids
+from recllm.catalog.sid_tree import node_ids
 from recllm.catalog.sids import SidIndex
 from recllm.catalog.trie_building import ENDED
 from recllm.config.schema import HealthSection

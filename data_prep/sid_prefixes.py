@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recllm.catalog.histories import Spans
-from recllm.catalog.resolution import node_ids
+from recllm.catalog.sid_tree import node_ids
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recllm.catalog.histories import Spans
 from recllm.catalog.items import Items
-from recllm.catalog.resolution import resolve_collisions
+from recllm.catalog.resolution import check_room, resolve_collisions
 from recllm.catalog.sids import ItemIndex, SidIndex
 from recllm.config.registry import Plugin
 from recllm.errors import UserError
@@ -50,14 +50,9 @@ class IndexingInput:
         Raises:
             UserError: it is.
         """
-        items, room = len(self.items), self.codes**self.levels
-        if not items:
+        if not len(self.items):
             raise UserError("expected items to index, found none; check the filter's counts")
-        if room < items:
-            raise UserError(
-                f"expected at least as many SIDs as items, found {room} SIDs ({self.levels} levels "
-                f"of {self.codes} codes) for {items} items; raise sid.codes or sid.levels"
-            )
+        check_room(len(self.items), self.levels, self.codes)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class BalancedResidualKMeans(Quantizer):
 
     A cluster of a level is the items that have the same code there, as in OneRec (Deng et al.,
     2025), whatever their codes before it: its size is at most slack × items / K, or items / K
-    rounded up where that is more. Centroids are fitted by k-means (`_kmeans`), then by rounds of
+    rounded up where that is more. Centroids are fitted as in `rq-kmeans`, then by rounds of
     assignment within the capacity and of means; then all items are assigned within the capacity
     (see `_capacity`). A level with fewer distinct residuals than codes is not limited: each
     residual becomes a code, as in `rq-kmeans`. Collision resolution may add items to a code.

@@ -1,35 +1,46 @@
 """Collision resolution: every item gets a semantic ID of its own, near the one it was given.
 
 A quantizer may give several items the same codes. Seen as a tree with K children a node, a SID
-is a leaf; resolution moves all but one item of a shared leaf to free leaves:
+is a leaf; resolution moves items of shared leaves to free ones:
 
-1. Of the items that share a SID, the one nearest to its reconstruction keeps it. Items that
-   share with nobody, and those that keep theirs, are never displaced.
-2. The others move, those nearest to their reconstruction first (ties: lower index first), each
-   to the nearest free last-level code under its own prefix: the one whose codebook row is
-   nearest to the item's residual (ties: lower code first).
-3. Where the prefix is full, the item moves to the nearest prefix with room, staying under as
-   many of its own leading codes as it can: prefixes that differ in their last code are tried
-   first, then those that differ in the last two, and so on. Below the point where it leaves its
-   own codes, an item takes at each level the nearest code that still has room beneath it.
+1. Items that share with nobody keep their leaf, always.
+2. Under each prefix (all codes but the last), the items that share are given the leaves that are
+   not kept, such that the sum of their squared errors is the least: who stays on the shared leaf
+   and who moves where is one linear assignment problem (Crouse, 2016), solved exactly. Where
+   there are more items than leaves, the items left out are chosen with it: they count as if they
+   had no last code.
+   Under a prefix where that problem is too large (see LARGEST_PROBLEM), of the items that share
+   a leaf the nearest keeps it, and the others, nearest first, take the nearest free leaf.
+3. Where the prefix is full, the items left out, those nearest to their reconstruction first
+   (ties: lower index first), move to the nearest prefix with room, staying under as many of
+   their own leading codes as they can: prefixes that differ in their last code are tried first,
+   then those that differ in the last two, and so on. Below the point where it leaves its own
+   codes, an item takes at each level the nearest code that still has room beneath it (ties:
+   lower code first).
+4. Of the items that moved, those that lost most first, each takes a free leaf under a sibling of
+   its prefix (that has the same codes but the last two), where that is nearer (see
+   `nearer_leaves`, which also says how many do).
 
 Each step is finished for the whole catalogue before the next one begins.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
+from recllm.catalog.nearer_leaves import take_nearer_leaves
+from recllm.catalog.sid_tree import groups, leftovers, node_ids, reconstruction_errors
 from recllm.errors import UserError
 
 # More room than any catalogue can fill, small enough that sums over the codes fit an int64.
 UNBOUNDED = 2**40
 # Entries of one matrix of distances: bounds the memory at 64 MB, however large K is.
 BLOCK_ENTRIES = 2**24
-BLOCK_ROWS = 2**16
+# Items × leaves of the largest assignment problem: about a second's work.
+LARGEST_PROBLEM = 2**22
 NOBODY = np.empty(0, dtype=np.int64)
 
 
@@ -40,7 +51,7 @@ class Resolution:
     Attributes:
         codes: (items, levels) int32, no two rows equal.
         moved: items whose codes were changed.
-        moved_prefix: those of them that did not fit under their own prefix.
+        moved_prefix: those of them that left their prefix, all codes but the last.
         mse_before: mean squared error of the reconstructions, over items and dimensions, with
             the codes as given.
         mse_after: the same with the unique codes.
@@ -68,68 +79,91 @@ def resolve_collisions(
     """
     items, levels = codes.shape
     codes_per_level = codebooks.shape[1]
+    check_room(items, levels, codes_per_level)
+    before = reconstruction_errors(vectors, codes, codebooks)
+    resolved = codes.astype(np.int32, copy=True)
+    # Many small matrix products: threads that wait for each other cost more than they bring.
+    with threadpool_limits(limits=1, user_api="blas"):
+        waiting = _assign_under_prefixes(resolved, vectors, codebooks, before)
+        for depth in range(levels - 2, -1, -1):
+            waiting = _place(waiting, depth, resolved, vectors, codebooks)
+        moved = np.flatnonzero((resolved != codes).any(axis=1))
+        lost = (reconstruction_errors(vectors, resolved, codebooks) - before)[moved]
+        most_first = moved[np.argsort(-lost, kind="stable")]
+        take_nearer_leaves(most_first, resolved, vectors, codebooks)
+    after = reconstruction_errors(vectors, resolved, codebooks)
+    dimensions = max(vectors.shape[1], 1)
+    return Resolution(
+        codes=resolved,
+        moved=int((resolved != codes).any(axis=1).sum()),
+        moved_prefix=int((resolved != codes)[:, :-1].any(axis=1).sum()),
+        mse_before=float(before.mean() / dimensions),
+        mse_after=float(after.mean() / dimensions),
+    )
+
+
+def check_room(items: int, levels: int, codes_per_level: int) -> None:
+    """Refuse SIDs of a shape that has fewer of them than there are items.
+
+    Raises:
+        UserError: it has.
+    """
     if codes_per_level**levels < items:
         raise UserError(
             f"expected at least as many SIDs as items, found {codes_per_level**levels} SIDs "
             f"({levels} levels of {codes_per_level} codes) for {items} items; "
             "raise sid.codes or sid.levels"
         )
-    before = reconstruction_errors(vectors, codes, codebooks)
-    resolved = codes.astype(np.int32, copy=True)
-    waiting = _items_to_move(codes, before, codes_per_level)
-    moved = len(waiting)
-    moved_prefix = 0
-    # Many small matrix products: threads that wait for each other cost more than they bring.
-    with threadpool_limits(limits=1, user_api="blas"):
-        for depth in range(levels - 1, -1, -1):
-            if not len(waiting):
-                break
-            if depth == levels - 2:
-                moved_prefix = len(waiting)
-            waiting = _place(waiting, depth, resolved, vectors, codebooks)
-    after = reconstruction_errors(vectors, resolved, codebooks)
-    dimensions = max(vectors.shape[1], 1)
-    return Resolution(
-        codes=resolved,
-        moved=moved,
-        moved_prefix=moved_prefix,
-        mse_before=float(before.mean() / dimensions),
-        mse_after=float(after.mean() / dimensions),
-    )
 
 
-def reconstruction_errors(
-    vectors: NDArray[np.float32], codes: NDArray[np.int32], codebooks: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Squared distance of each vector to the sum of its codes' codebook rows: (items,)."""
-    errors = np.empty(len(vectors))
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
-        left = _residuals(vectors[rows], codes[rows], codebooks)
-        errors[rows] = np.einsum("nd,nd->n", left, left)
-    return errors
-
-
-def node_ids(codes: NDArray[np.int32], depth: int, codes_per_level: int) -> NDArray[np.int64]:
-    """For each row, which node of the tree its first `depth` codes lead to: (items,).
-
-    Nodes are numbered from 0 in the order of their codes, those that occur only. Numbering them
-    level by level keeps the numbers below items × K, where K ** levels would overflow.
-    """
-    ids = np.zeros(len(codes), dtype=np.int64)
-    for level in range(depth):
-        ids = np.unique(ids * codes_per_level + codes[:, level], return_inverse=True)[1]
-    return ids
-
-
-def _items_to_move(
-    codes: NDArray[np.int32], errors: NDArray[np.float64], codes_per_level: int
+def _assign_under_prefixes(
+    codes: NDArray[np.int32],
+    vectors: NDArray[np.float32],
+    codebooks: NDArray[np.float32],
+    errors: NDArray[np.float64],
 ) -> NDArray[np.int64]:
-    """The items that lose their SID to a nearer one, in the order in which they move."""
-    leaves = node_ids(codes, codes.shape[1], codes_per_level)
-    nearest_first = np.argsort(errors, kind="stable")
-    _, keepers = np.unique(leaves[nearest_first], return_index=True)
-    return np.delete(nearest_first, keepers)
+    """Give items that share a leaf one each under their own prefix, as far as it has room.
+
+    `codes` is updated in place. Returns the items that found no room, in the order in which they
+    move on.
+    """
+    codes_per_level = codebooks.shape[1]
+    leaf_ids = node_ids(codes, codes.shape[1], codes_per_level)
+    shares = np.bincount(leaf_ids)[leaf_ids] > 1
+    prefixes = node_ids(codes, codes.shape[1] - 1, codes_per_level)
+    concerned = np.flatnonzero(np.bincount(prefixes, weights=shares)[prefixes])
+    squared = np.einsum("kd,kd->k", codebooks[-1], codebooks[-1])
+    left_out, too_many = [NOBODY], [NOBODY]
+    for _, positions in groups(prefixes[concerned]):
+        under = concerned[positions]
+        movers, keepers = under[shares[under]], under[~shares[under]]
+        leaves = np.delete(np.arange(codes_per_level), codes[keepers, -1])
+        if len(movers) * len(leaves) > LARGEST_PROBLEM:
+            too_many.append(movers)
+            continue
+        residuals = leftovers(vectors[movers], codes[movers, :-1], codebooks)
+        # Less the residual's own squared norm: what an item costs that has no last code.
+        costs = squared - 2 * (residuals @ codebooks[-1].T)
+        placed, taken = linear_sum_assignment(costs[:, leaves])
+        codes[movers[placed], -1] = leaves[taken]
+        left_out.append(np.delete(movers, placed))
+    losers = _all_but_the_nearest(np.concatenate(too_many), codes, errors, codes_per_level)
+    left_out.append(_place(losers, codes.shape[1] - 1, codes, vectors, codebooks))
+    waiting = np.sort(np.concatenate(left_out))
+    return waiting[np.argsort(errors[waiting], kind="stable")]
+
+
+def _all_but_the_nearest(
+    items: NDArray[np.int64],
+    codes: NDArray[np.int32],
+    errors: NDArray[np.float64],
+    codes_per_level: int,
+) -> NDArray[np.int64]:
+    """Of the items that share a leaf, all but the one nearest to it, nearest first."""
+    items = np.sort(items)
+    nearest_first = items[np.argsort(errors[items], kind="stable")]
+    leaf_ids = node_ids(codes[nearest_first], codes.shape[1], codes_per_level)
+    return np.delete(nearest_first, np.unique(leaf_ids, return_index=True)[1])
 
 
 def _place(
@@ -143,17 +177,19 @@ def _place(
 
     `codes` is updated in place. Returns the items that found no room, in order.
     """
+    if not len(waiting):
+        return waiting
     nodes = node_ids(codes, depth, codebooks.shape[1])
     settled = np.delete(np.arange(len(codes)), waiting)
     settled = settled[np.argsort(nodes[settled], kind="stable")]
     settled_nodes = nodes[settled]
     fits = np.zeros(len(waiting), dtype=bool)
-    for node, positions in _groups(nodes[waiting]):
+    for node, positions in groups(nodes[waiting]):
         first, last = np.searchsorted(settled_nodes, [node, node + 1])
         occupied = codes[settled[first:last], depth:]
         fitting = positions[: _capacity(codebooks, depth) - len(occupied)]
         members = waiting[fitting]
-        residuals = _residuals(vectors[members], codes[members, :depth], codebooks)
+        residuals = leftovers(vectors[members], codes[members, :depth], codebooks)
         codes[members, depth:] = _descend(residuals, occupied, codebooks[depth:])
         fits[fitting] = True
     return waiting[~fits]
@@ -177,8 +213,8 @@ def _descend(
     paths = np.empty((len(residuals), len(codebooks)), dtype=np.int32)
     paths[:, 0] = choice
     if len(codebooks) > 1:
-        taken_below = dict(_groups(occupied[:, 0]))
-        for code, members in _groups(choice):
+        taken_below = dict(groups(occupied[:, 0]))
+        for code, members in groups(choice):
             below = occupied[taken_below.get(code, NOBODY), 1:]
             left = residuals[members] - codebooks[0, code]
             paths[members, 1:] = _descend(left, below, codebooks[1:])
@@ -211,22 +247,3 @@ def _capacity(codebooks: NDArray[np.float32], depth: int) -> int:
     """How many leaves a node at this depth of the tree has."""
     levels, codes_per_level, _ = codebooks.shape
     return min(codes_per_level ** (levels - depth), UNBOUNDED)
-
-
-def _residuals(
-    vectors: NDArray[np.float32], codes: NDArray[np.int32], codebooks: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The vectors less the codebook rows of the leading codes that are given."""
-    left = vectors.astype(np.float32, copy=True)
-    for level in range(codes.shape[1]):
-        left -= codebooks[level, codes[:, level]]
-    return left
-
-
-def _groups(keys: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Each distinct key, ascending, with the positions where it stands, ascending."""
-    order = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
-    for positions in np.split(order, starts[1:]):
-        if len(positions):
-            yield int(keys[positions[0]]), positions

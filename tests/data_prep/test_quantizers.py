@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from recllm.catalog.resolution import reconstruction_errors
+from recllm.catalog.sid_tree import reconstruction_errors
 from recllm.data_prep.quantizers.rq_kmeans import ResidualKMeans
 from recllm.errors import UserError
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from recllm.catalog.resolution import reconstruction_errors
+from recllm.catalog.sid_tree import reconstruction_errors
 from recllm.data_prep.quantizers import _capacity as capacity
 from recllm.data_prep.quantizers import _kmeans as kmeans
 from recllm.data_prep.quantizers.rq_kmeans import ResidualKMeans

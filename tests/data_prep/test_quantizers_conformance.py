@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from recllm.catalog.resolution import reconstruction_errors, resolve_collisions
+from recllm.catalog.resolution import resolve_collisions
+from recllm.catalog.sid_tree import reconstruction_errors
 from recllm.config.plugins import QUANTIZERS
 from recllm.data_prep.quantizers import Quantizer
 from recllm.errors import UserError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recllm.catalog.resolution import reconstruction_errors
+from recllm.catalog.sid_tree import reconstruction_errors
 from recllm.data_prep.quantizers import _kmeans as kmeans
 from recllm.data_prep.quantizers._autoencoder import (
     Refinement,

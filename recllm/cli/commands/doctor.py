@@ -10,7 +10,7 @@ import psutil
 
 import recllm
 
-CORE = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "duckdb", "faiss-cpu")
+CORE = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "duckdb")
 #: Extra, the packages it brings, and what they enable.
 EXTRAS = (
     ("vllm", ("vllm",), "evaluation with vLLM on GPUs"),
