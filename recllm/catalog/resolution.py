@@ -88,10 +88,11 @@ def resolve_collisions(
         for depth in range(levels - 2, -1, -1):
             waiting = _place(waiting, depth, resolved, vectors, codebooks)
         moved = np.flatnonzero((resolved != codes).any(axis=1))
-        lost = (reconstruction_errors(vectors, resolved, codebooks) - before)[moved]
-        most_first = moved[np.argsort(-lost, kind="stable")]
-        take_nearer_leaves(most_first, resolved, vectors, codebooks)
-    after = reconstruction_errors(vectors, resolved, codebooks)
+        after = before.copy()
+        after[moved] = reconstruction_errors(vectors, resolved, codebooks, moved)
+        most_first = moved[np.argsort(-(after - before)[moved], kind="stable")]
+        nearer = take_nearer_leaves(most_first, resolved, vectors, codebooks)
+    after[nearer] = reconstruction_errors(vectors, resolved, codebooks, nearer)
     dimensions = max(vectors.shape[1], 1)
     return Resolution(
         codes=resolved,

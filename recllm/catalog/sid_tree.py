@@ -5,17 +5,31 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_ROWS = 2**16
+#: Rows of one block: a few megabytes, which stay in a processor's cache.
+BLOCK_ROWS = 1024
 
 
 def reconstruction_errors(
-    vectors: NDArray[np.float32], codes: NDArray[np.int32], codebooks: NDArray[np.float32]
+    vectors: NDArray[np.float32],
+    codes: NDArray[np.int32],
+    codebooks: NDArray[np.float32],
+    items: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
-    """Squared distance of each vector to the sum of its codes' codebook rows: (items,)."""
-    errors = np.empty(len(vectors))
-    for start in range(0, len(vectors), BLOCK_ROWS):
+    """Squared distance of vectors to the sums of their codes' codebook rows.
+
+    Args:
+        vectors: (all items, dimensions).
+        codes: (all items, levels).
+        items: whose errors are wanted; None: everybody's.
+
+    Returns:
+        (items,)
+    """
+    errors = np.empty(len(codes) if items is None else len(items))
+    for start in range(0, len(errors), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        left = leftovers(vectors[rows], codes[rows], codebooks)
+        wanted = rows if items is None else items[rows]
+        left = leftovers(vectors[wanted], codes[wanted], codebooks)
         errors[rows] = np.einsum("nd,nd->n", left, left)
     return errors
 
