@@ -1,0 +1,97 @@
+"""One small model for one way of indexing items, and what it ranks on validation."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recllm.metrics.ranking import compute
+
+METRICS = ("hit@10", "ndcg@10")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        health: of its SIDs, as health.json has it.
+        variance: of the vectors that were quantized, the mean over dimensions.
+        seconds: of the stage sft.
+        steps: of training.
+        ranked: for each metric its value of each validation row.
+        users: the user of each of these rows.
+    """
+
+    health: Mapping[str, Any]
+    variance: float | None
+    seconds: float
+    steps: int
+    ranked: Mapping[str, NDArray[np.float64]]
+    users: list[str]
+
+    def mean(self, metric: str) -> float:
+        """Over the rows."""
+        return float(self.ranked[metric].mean())
+
+
+def train(recipe: str, overrides: list[str], beams: int, threads: int) -> Trained:
+    """Run a recipe up to sft, and rank its validation rows."""
+    import torch
+
+    from recllm.catalog.histories import Sequences, SplitRows
+    from recllm.cli import pipeline
+    from recllm.config.loading import load_recipe
+    from recllm.data_prep.embed import read_vectors
+    from recllm.metrics.ranking import ranks_of
+    from recllm.models.recommender import Recommender
+
+    torch.set_num_threads(threads)
+    loaded = load_recipe(recipe, overrides)
+    done = pipeline.run(loaded, "sft")
+    valid = SplitRows.read(done["split"].path, "valid", Sequences.read(done["split"].path))
+    recommender = Recommender.load(done["sft"].path / "model")
+    found = recommender.rank(
+        valid.histories,
+        beams=beams,
+        batch_tokens=loaded.eval.batch_tokens,
+    )
+    ranks = ranks_of(found.items, valid.target)
+    vectors = read_vectors(done["embed"].path) if "embed" in done else None
+    return Trained(
+        health=json.loads((done["sid"].path / "health.json").read_text()),
+        variance=None if vectors is None else float(vectors.var(axis=0).mean()),
+        seconds=done["sft"].manifest.seconds,
+        steps=done["sft"].manifest.counts["steps"],
+        ranked={name: compute(name, ranks) for name in METRICS},
+        users=valid.user_ids,
+    )
+
+
+def rank_baselines(recipe: str, overrides: list[str]) -> dict[str, Trained]:
+    """Popularity and co-visitation on the same rows."""
+    from recllm.catalog.histories import Sequences, SplitRows
+    from recllm.cli import pipeline
+    from recllm.config.loading import load_recipe
+    from recllm.eval.baselines_stage import read_baselines
+
+    done: dict[str, Path] = {
+        name: artifact.path
+        for name, artifact in pipeline.run(load_recipe(recipe, overrides), "baselines").items()
+    }
+    users = SplitRows.read(done["split"], "valid", Sequences.read(done["split"])).user_ids
+    return {
+        name: Trained(
+            health={},
+            variance=None,
+            seconds=0.0,
+            steps=0,
+            ranked={metric: compute(metric, rows.ranking.ranks) for metric in METRICS},
+            users=users,
+        )
+        for name, rows in read_baselines(done["baselines"], "valid").items()
+    }

@@ -1,0 +1,154 @@
+"""Every way of indexing items on Amazon Beauty: the SIDs, and a small model trained on them.
+
+`amazon-beauty`'s recipe with `EPOCHS` epochs in place of 60, so that a model trains in less than
+ten minutes on a core; two train at a time. All that differs is how items are indexed, unless a
+row says otherwise. Figures are of all validation rows, history excluded, with 95% intervals by
+bootstrap over users; test is not looked at. Of the best three, by ndcg@10, two more seeds are run
+(a seed decides the SIDs, the weights at the start, and the order of the rows).
+
+Needs RECLLM_DATA, a folder with `amazon14-beauty`. Everything is kept in `runs/indexing`: a run
+that is stopped goes on where it was. With --small, the simulated log of the demo and one epoch.
+"""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks._harness import describe_machine, parse_small
+from benchmarks._indexing_runs import METRICS, Trained, rank_baselines, train
+from recllm.metrics.bootstrap import bootstrap_interval
+
+EPOCHS = 5
+WORKERS = 2
+FOLDER = Path("runs/indexing")
+SEEDS, BEST = (1, 2), 3
+BEAMS = 20
+#: Nothing is refused here for being unhealthy.
+LIMITS = {
+    "min_utilisation": 0,
+    "max_collision_rate": 1,
+    "max_resolution_cost": 1000,
+    "max_prefix_traffic": 1,
+}
+#: What items of different lengths need: their ends are trained, so one target a row. A row is as
+#: long as a sequence is otherwise, so that they see a part of the rows in as much time.
+DIFFERENT_LENGTHS = (
+    "sft.targets=last", "sft.loss=vocab", "eval.scoring=vocab", "sft.drop_items=0",
+)  # fmt: skip
+CASES: dict[str, tuple[str, ...]] = {
+    "rq-kmeans": ("sid.quantizer=rq-kmeans",),
+    "rq-kmeans-balanced": ("sid.quantizer=rq-kmeans-balanced",),
+    "rq-kmeans-plus": ("sid.quantizer=rq-kmeans-plus",),
+    "rq-vae": ("sid.quantizer=rq-vae",),
+    "rq-vae, Sinkhorn 0.003": ("sid.quantizer=rq-vae", "sid.sinkhorn_epsilon=0.003"),
+    "random": ("sid.quantizer=random",),
+    "sequential": ("sid.quantizer=sequential",),
+    "collaborative": ("sid.quantizer=collaborative",),
+    "hybrid": ("sid.quantizer=hybrid",),
+    "rq-kmeans, lsa alone": ("sid.quantizer=rq-kmeans", "embed.encoder=lsa"),
+    "rq-kmeans, cooccurrence alone": ("sid.quantizer=rq-kmeans", "embed.encoder=cooccurrence"),
+    "semantic, 6 levels, 500 steps": (
+        "sid.quantizer=semantic",
+        "sid.levels=6",
+        "sft.trainer.max_steps=500",
+        *DIFFERENT_LENGTHS,
+    ),
+    "title, 200 steps": (
+        "sid.quantizer=title",
+        "sft.trainer.max_steps=200",
+        "prompts.max_history=5",
+        *DIFFERENT_LENGTHS,
+    ),
+}
+
+
+def settings(small: bool) -> tuple[str, list[str]]:
+    """The recipe that all cases share, and what is set in it."""
+    limits = [f"sid.health.{name}={limit}" for name, limit in LIMITS.items()]
+    common = [*limits, f"cache_dir={FOLDER / 'cache'}", "sft.validation_users=1000"]
+    if small:
+        return "demo", [*common, "sft.trainer.num_train_epochs=1"]
+    data = os.environ.get("RECLLM_DATA")
+    if not data:
+        raise SystemExit("indexing: set RECLLM_DATA to a folder with amazon14-beauty, or --small")
+    halves = [f"sft.trainer.{name}_steps=0.5" for name in ("eval", "save")]
+    log = f"data.path={Path(data) / 'amazon14-beauty'}"
+    return "amazon-beauty", [*common, *halves, log, f"sft.trainer.num_train_epochs={EPOCHS}"]
+
+
+def run_name(case: str, seed: int) -> str:
+    """A folder's name for one model."""
+    return f"{case}-{seed}".replace(", ", "-").replace(" ", "-")
+
+
+def cell(trained: Trained, metric: str) -> str:
+    """The mean with its interval."""
+    low, high = bootstrap_interval(trained.ranked[metric], np.array(trained.users), 1000, 0)
+    return f"{trained.mean(metric):.4f} [{low:.4f}, {high:.4f}]"
+
+
+def line(case: str, trained: Trained) -> str:
+    """One row of the table."""
+    health = trained.health
+    levels = health.get("levels", ())
+    error = health.get("mse_before")
+    cells = [
+        case,
+        f"{error / trained.variance:.3f}" if error and trained.variance else "",
+        f"{health['collision_rate']:.1%}" if health else "",
+        f"{health['resolution_cost']:.2%}" if health.get("resolution_cost") is not None else "",
+        ", ".join(f"{level['utilisation']:.2f}" for level in levels),
+        *(cell(trained, metric) for metric in METRICS),
+        f"{trained.seconds / 60:.1f}" if health else "",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def over_seeds(case: str, runs: list[Trained]) -> str:
+    """One row of the second table: means over seeds, and the standard deviation."""
+    cells = []
+    for metric in METRICS:
+        means = [trained.mean(metric) for trained in runs]
+        cells.append(f"{np.mean(means):.4f} ± {np.std(means, ddof=1):.4f}")
+    return f"| {case} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Train all, print both tables."""
+    small = parse_small(__doc__)
+    recipe, common = settings(small)
+    cases = dict(list(CASES.items())[:2]) if small else CASES
+    threads = max((os.cpu_count() or 1) // WORKERS, 1)
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
+
+        def start(case: str, seed: int) -> Future[Trained]:
+            folder = f"output_dir={FOLDER / run_name(case, seed)}"
+            overrides = [*common, folder, f"seed={seed}", *cases[case]]
+            return pool.submit(train, recipe, overrides, BEAMS, threads)
+
+        baselines = rank_baselines(recipe, [*common, f"output_dir={FOLDER / 'baselines'}"])
+        print(f"indexing on {describe_machine()}\n")
+        print("| | error / variance | collisions | resolution | utilisation | "
+              f"{' | '.join(METRICS)} | training, min |")  # fmt: skip
+        print("| --- | ---: | ---: | ---: | --- | --- | --- | ---: |")
+        for name, ranked in baselines.items():
+            print(line(name, ranked), flush=True)
+        started = {case: start(case, 0) for case in cases}
+        first: Mapping[str, Trained] = {}
+        for case, future in started.items():
+            first = first | {case: future.result()}
+            print(line(case, first[case]), flush=True)
+        best = sorted(first, key=lambda case: -first[case].mean("ndcg@10"))[:BEST]
+        more = {case: [start(case, seed) for seed in SEEDS] for case in best}
+        print(f"\n| seeds 0, {', '.join(map(str, SEEDS))} | {' | '.join(METRICS)} |")
+        print("| --- | --- | --- |")
+        for case, futures in more.items():
+            print(over_seeds(case, [first[case], *(f.result() for f in futures)]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
