@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -27,6 +26,7 @@ from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
 
 DESCRIPTION = "recllm.json"
+ITEMS_FILE, SIDS_FILE = "items.parquet", "sids.parquet"
 FORMAT = 1
 
 
@@ -92,8 +92,7 @@ class Recommender:
         """Write the whole recommender into `folder`."""
         self.model.save_pretrained(folder)
         self.renderer.tokenizer.save_pretrained(folder)
-        pq.write_table(self.items.table, folder / "items.parquet")
-        self.sids.write(folder / "sids.parquet")
+        write_catalog(folder, self.renderer.catalog)
         description = {
             "format": FORMAT,
             "template": json.loads(self.renderer.template.to_json()),
@@ -115,6 +114,22 @@ class Recommender:
             renderer = _renderer(folder, description)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         return cls(on_device(model), renderer, scoring, exclude_history)
+
+
+def write_catalog(folder: Path, catalog: CatalogText) -> None:
+    """Write the catalogue of a recommender into its folder."""
+    catalog.items.write(folder / ITEMS_FILE)
+    catalog.sids.write(folder / SIDS_FILE)
+
+
+def load_catalog(folder: Path) -> CatalogText:
+    """The catalogue of the recommender saved in a folder.
+
+    Raises:
+        UserError: as `Recommender.load`.
+    """
+    with _reading(folder):
+        return _catalog(folder)
 
 
 def load_renderer(folder: Path) -> Renderer:
@@ -146,7 +161,10 @@ def _reading(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _renderer(folder: Path, description: dict[str, Any]) -> Renderer:
     template = Template(**description["template"])
-    items = Items.read(folder / "items.parquet")
-    catalog = CatalogText(items, read_index(folder / "sids.parquet"))
+    catalog = _catalog(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return Renderer(template, catalog, tokenizer, description["max_history"])
+
+
+def _catalog(folder: Path) -> CatalogText:
+    return CatalogText(Items.read(folder / ITEMS_FILE), read_index(folder / SIDS_FILE))
