@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,20 @@ class Recommender:
 
     @cached_property
     def trie(self) -> Trie:
-        """The items' paths as a trie of token ids."""
-        return item_trie(self.renderer)
+        """The items' paths as a trie of token ids, where the model is."""
+        return item_trie(self.renderer).to(self.model.device)
+
+    def without(self, item_ids: Sequence[str]) -> "Recommender":
+        """This recommender, which never returns some items any more; nothing is built anew.
+
+        They may still stand in histories.
+
+        Raises:
+            UserError: an id is not in the catalogue.
+        """
+        fewer = replace(self)
+        vars(fewer)["trie"] = self.trie.without(self.items.index_of(list(item_ids)))
+        return fewer
 
     def rank(
         self,
@@ -68,6 +80,7 @@ class Recommender:
         beams: int,
         scoring: Scoring | None = None,
         exclude_history: bool | None = None,
+        only: Sequence[History] | None = None,
         batch_tokens: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Ranking:
@@ -75,6 +88,8 @@ class Recommender:
 
         Args:
             exclude_history: never return an item of the history, shown in the prompt or not.
+            only: for each history the items that may be returned, such as those in stock; rows
+                that share one list share its work.
         """
         decoder = TreeDecoder(
             self.model,
@@ -86,7 +101,7 @@ class Recommender:
         prompts = self.renderer.recommendation_prompts(histories)
         exclude = self.exclude_history if exclude_history is None else exclude_history
         excluded = histories if exclude else None
-        return decoder.decode(prompts, exclude=excluded, progress=progress)
+        return decoder.decode(prompts, exclude=excluded, only=only, progress=progress)
 
     def save(self, folder: Path) -> None:
         """Write the whole recommender into `folder`."""
