@@ -18,9 +18,8 @@ class TrainedQuantizer(Quantizer):
     """Base of these quantizers: their options, and new vectors through the trained encoder."""
 
     hidden: list[int] = Field(
-        default=[512, 256, 128], min_length=1, description="widths of the encoder; the decoder's"
-        " are the same, reversed"
-    )  # fmt: skip
+        default=[512, 256, 128], min_length=1, description="widths of the encoder's layers"
+    )
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=1024, ge=1)
     learning_rate: float = Field(gt=0, description="of AdamW")

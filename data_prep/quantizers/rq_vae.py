@@ -22,7 +22,7 @@ class ResidualQuantizedVae(TrainedQuantizer):
     The loss is in `_autoencoder`. The codebooks start as the residual k-means of the untrained
     encoder's latent vectors, and a code that a whole epoch did not use moves to some item's
     residual. Items take the nearest codes in the latent space, in which the codebooks live.
-    Vectors are scaled to a mean square of 1 first.
+    Vectors are scaled to a mean square of 1 first. The decoder is the encoder reversed.
 
     The widths are TIGER's. For catalogues of some 10,000 items, LC-Rec (Zheng et al., 2024) and
     MiniOneRec (Kong et al., 2025) set hidden [2048, 1024, 512, 256, 128, 64], batch_size 1024 or

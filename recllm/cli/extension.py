@@ -135,7 +135,11 @@ def find_artifacts(recipe: Recipe, trained: "ItemIndex") -> tuple[Artifact, Arti
 
     cache, stage = Cache(recipe.cache_dir), Sid(recipe)
     wanted = (stage.version, stage.settings())
-    manifests = [m for m in cache.manifests(stage.name) if (m.stage_version, m.settings) == wanted]
+    manifests = [
+        m
+        for m in cache.manifests(stage.name)
+        if (m.stage_version, m.settings) == wanted and m.counts["items"] == len(trained)
+    ]
     found = [a for m in manifests if (a := cache.find(stage.name, m.key))]
     again = (
         f"run the recipe again, on the log that the model was trained on: "
@@ -144,7 +148,7 @@ def find_artifacts(recipe: Recipe, trained: "ItemIndex") -> tuple[Artifact, Arti
     place = recipe.cache_dir.resolve()
     if not found:
         raise UserError(f"{place}: expected the run's stage sid in this cache, found none; {again}")
-    same = [a for a in found if _holds(read_index(a.path / SIDS_FILE), trained)]
+    same = [a for a in found if read_index(a.path / SIDS_FILE).begins_with(trained)]
     if not same:
         raise UserError(
             f"{place}: the model of {recipe.output_dir} was made with other SIDs than those of the "
@@ -157,10 +161,6 @@ def find_artifacts(recipe: Recipe, trained: "ItemIndex") -> tuple[Artifact, Arti
         if embed and embed.manifest.stage_version == Embed.version:
             return sid, embed
     raise UserError(f"{place}: expected the run's stage embed in this cache, found none; {again}")
-
-
-def _holds(index: "ItemIndex", trained: "ItemIndex") -> bool:
-    return len(index) == len(trained) and index.begins_with(trained)
 
 
 def _files(model: Path) -> list[str]:

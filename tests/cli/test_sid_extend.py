@@ -120,8 +120,8 @@ def test_known_items_alone_change_nothing(folder: Path) -> None:
     outcome = extend(folder, "code,name\ni3,another title\ni4,\n")
     assert outcome.code == 0
     assert outcome.out == (
-        f"nothing is new: all 2 items of {folder / 'new.csv'} are in the catalogue of "
-        f"{folder / 'run'}\n"
+        f"nothing is new in {folder / 'new.csv'}, nothing was written: "
+        "2 in the catalogue already, 0 without a title\n"
     )
     assert files_of(folder / "run") == before
 

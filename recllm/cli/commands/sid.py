@@ -7,8 +7,8 @@ import click
 from recllm.cli.extension import Extended, extend_run
 from recllm.cli.run_folder import EXTENDED
 
-#: Said of every extension, none or not; what else was counted is said where it is not 0.
-ALWAYS = {
+#: What is counted, in words; what else is counted is said by its name, where it is not 0.
+COUNTS = {
     "known": "in the catalogue already",
     "moved": "moved to tell them apart",
     "titled_by_id": "without a title",
@@ -37,9 +37,9 @@ def extend(run: Path, file: Path) -> None:
     stays what it is. Called again, it adds to what RUN/extended has.
     """
     extended = extend_run(run, file)
-    new, known = extended.counts["items"], extended.counts["known"]
+    new = extended.counts["items"]
     if not new:
-        click.echo(f"nothing is new: all {known:,} items of {file} are in the catalogue of {run}")
+        click.echo(f"nothing is new in {file}, nothing was written: {_told(extended)}")
         return
     click.echo(f"{new:,} new items: {_told(extended)}")
     click.echo(f"{run / EXTENDED}: the model of {run} with a catalogue of {extended.items:,} items")
@@ -48,6 +48,6 @@ def extend(run: Path, file: Path) -> None:
 
 def _told(extended: Extended) -> str:
     counts = extended.counts
-    told = [f"{counts.get(name, 0):,} {words}" for name, words in ALWAYS.items()]
-    others = {n: c for n, c in counts.items() if c and n not in (*ALWAYS, "items")}
+    told = [f"{counts[name]:,} {words}" for name, words in COUNTS.items() if name in counts]
+    others = {n: c for n, c in counts.items() if c and n not in (*COUNTS, "items")}
     return ", ".join(told + [f"{name.replace('_', ' ')} {c:,}" for name, c in others.items()])
