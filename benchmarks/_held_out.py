@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.csv
+import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -65,12 +65,12 @@ def read_beauty() -> Log:
             "extension: skipped: set RECLLM_DATA to a folder with amazon14-beauty, or give --small"
         )
     interactions, items = (
-        pa.csv.read_csv(
+        arrow_csv.read_csv(
             folder / f"{name}.csv.gz",
-            convert_options=pa.csv.ConvertOptions(
+            convert_options=arrow_csv.ConvertOptions(
                 column_types={"user_id": pa.string(), "item_id": pa.string()}
             ),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
         )
         for name in ("interactions", "items")
     )

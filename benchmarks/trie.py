@@ -93,7 +93,8 @@ def dictionary_bytes(following: dict[Tokens, list[int]]) -> int:
 
 def changes(trie: Trie, codes: NDArray[np.int32], token_ids: NDArray[np.int64]) -> list[Row]:
     """Items removed, and a request's own items, against tries built of what is left."""
-    chosen = np.random.default_rng(0).choice(len(codes), CHANGED, replace=False)
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(codes), CHANGED, replace=False).astype(np.int32)
     left = np.delete(np.arange(len(codes)), chosen)
     fewer, subset = trie.without(chosen), trie.restrict(None, [chosen])
     assert subset is not None

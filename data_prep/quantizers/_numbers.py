@@ -53,8 +53,8 @@ def number_later_items(given: ExtensionInput, places: NDArray[np.integer]) -> Si
     given.require_room()
     sizes = given.sids.sizes
     # Counted with another base at each level, so that no number needs a token that is not there.
-    taken = np.ravel_multi_index(tuple(given.sids.codes.T), sizes)
-    lowest = np.arange(min(len(taken) + len(places), int(np.prod(sizes, dtype=np.int64))))
+    taken: NDArray[np.integer] = np.asarray(np.ravel_multi_index(tuple(given.sids.codes.T), sizes))
+    lowest = np.arange(min(len(given.index) + len(places), int(np.prod(sizes, dtype=np.int64))))
     free = np.setdiff1d(lowest, taken)[: len(places)]
     numbers = np.empty(len(places), dtype=np.int64)
     numbers[places] = free
