@@ -23,7 +23,7 @@ class Row:
         case: what was measured; `bar` is the case that a figure is demanded of.
         recllm: the figure of recllm.
         peer: that of its peer.
-        unit: of both; more is better in a unit that ends in "/s", less in any other.
+        unit: of both; more is better of rates ("…/s") and of hits ("hit@…"), less of all else.
     """
 
     case: str
@@ -34,8 +34,8 @@ class Row:
     @property
     def ratio(self) -> float:
         """How many times better recllm is."""
-        rate = self.unit.endswith("/s")
-        return self.recllm / self.peer if rate else self.peer / self.recllm
+        more_is_better = self.unit.endswith("/s") or self.unit.startswith("hit@")
+        return self.recllm / self.peer if more_is_better else self.peer / self.recllm
 
 
 def parse_small(description: str | None) -> bool:

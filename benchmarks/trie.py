@@ -4,6 +4,9 @@ A step answers, for 400 paths of a beam search (8 users, 50 beams), which tokens
 tensor, since scores are masked with it. The dictionary does so as `generate` and the research
 code on it do, by a line of the mask for each path, and, for comparison, as fast as one can. It
 is spared what that code adds: string keys, and a mask over the whole vocabulary.
+
+Items come and go: 1,000 of them removed from the catalogue, and a request that may return 1,000
+alone, each against building the trie anew from what is left.
 """
 
 import sys
@@ -13,15 +16,19 @@ from itertools import chain
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks._catalogue import Tokens, allowed_after, random_sids, sid_paths, sid_token_ids
 from benchmarks._harness import Row, median_seconds, parse_small, report
 from recllm.catalog.trie import Trie
+from recllm.catalog.trie_subset import Subset
 
 LEVELS, CODES = 3, 256
 ROWS = 400
 STEP_REPEATS = 51
+#: Items removed, and items that a request may return.
+CHANGED = 1000
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,48 @@ def dictionary_bytes(following: dict[Tokens, list[int]]) -> int:
     return sys.getsizeof(following) + entries
 
 
+def changes(trie: Trie, codes: NDArray[np.int32], token_ids: NDArray[np.int64]) -> list[Row]:
+    """Items removed, and a request's own items, against tries built of what is left."""
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(codes), CHANGED, replace=False).astype(np.int32)
+    left = np.delete(np.arange(len(codes)), chosen)
+    fewer, subset = trie.without(chosen), trie.restrict(None, [chosen])
+    assert subset is not None
+    rest, few = (Trie.from_sids(codes[items], token_ids) for items in (left, chosen))
+    if found_items(fewer, None) != left.tolist() or found_items(rest, None) != list(
+        range(len(left))
+    ):
+        raise SystemExit("trie: with items removed, others than those left are returned")
+    if found_items(trie, subset) != sorted(chosen.tolist()) or len(few) != CHANGED:
+        raise SystemExit("trie: a request gets others than its own items")
+
+    def by_restricting() -> None:
+        trie.restrict(None, [chosen])
+
+    return [
+        Row(
+            f"{CHANGED:,} items removed",
+            median_seconds(lambda: trie.without(chosen), STEP_REPEATS) * 1000,
+            median_seconds(lambda: Trie.from_sids(codes[left], token_ids)) * 1000,
+            "ms",
+        ),
+        Row(
+            f"a request's own {CHANGED:,} items",
+            median_seconds(by_restricting, STEP_REPEATS) * 1000,
+            median_seconds(lambda: Trie.from_sids(codes[chosen], token_ids), STEP_REPEATS) * 1000,
+            "ms",
+        ),
+    ]
+
+
+def found_items(trie: Trie, subset: Subset | None) -> list[int]:
+    """All items that a search through the trie may return, in the catalogue's order."""
+    leaves = torch.arange(*trie.level_start[LEVELS : LEVELS + 2])[None]
+    items, exists = trie.leaf_items(leaves, subset)
+    assert torch.equal(trie.eligible(leaves, subset), exists.any(-1))
+    return sorted(items[exists].tolist())
+
+
 def main() -> None:
     """Measure steps, building and size. The bar is the widest step, from level 1 to level 2."""
     items = 20_000 if parse_small(__doc__) else 1_000_000
@@ -106,6 +155,7 @@ def main() -> None:
             "s",
         ),
         Row("size", trie.nbytes, dictionary_bytes(following), "bytes"),
+        *changes(trie, codes, token_ids),
     ]
     report("trie", rows)
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
 from recllm.catalog.histories import Sequences
@@ -15,6 +18,7 @@ from recllm.data_prep.sid_health import check_health, measure_health
 
 SIDS_FILE = "sids.parquet"
 CODEBOOKS_FILE = "codebooks.safetensors"
+STATE_FILE = "quantizer.safetensors"
 HEALTH_FILE = "health.json"
 
 
@@ -23,11 +27,12 @@ class Sid(Stage):
 
     Writes `sids.parquet` (see ItemIndex), `health.json` (see SidHealth) and, where vectors were
     quantized, `codebooks.safetensors` (codebooks: (levels, K, dimensions) float32), unless the
-    SIDs are not healthy. The stage embed is left out where the scheme needs no vectors.
+    SIDs are not healthy. What else the scheme needs to place items that come later is in
+    `quantizer.safetensors`. The stage embed is left out where the scheme needs no vectors.
     """
 
     name = "sid"
-    version = 3  # other k-means; collisions resolved optimally under a prefix
+    version = 4  # writes the quantizer's state
     seeded = True
 
     def __init__(self, recipe: Recipe) -> None:
@@ -77,6 +82,9 @@ class Sid(Stage):
         indexing.index.write(out / SIDS_FILE)
         if indexing.codebooks is not None:
             save_file({"codebooks": indexing.codebooks}, out / CODEBOOKS_FILE)
+        if indexing.state:
+            state = {name: np.ascontiguousarray(a) for name, a in indexing.state.items()}
+            save_file(state, out / STATE_FILE)
         health.write(out / HEALTH_FILE)
         return {
             "items": len(items),
@@ -85,3 +93,19 @@ class Sid(Stage):
             "moved_to_another_prefix": health.moved_prefix,
             **indexing.counts,
         }
+
+
+def read_codebooks(folder: Path) -> NDArray[np.float32] | None:
+    """The codebooks that the sid stage wrote into `folder`; None where there are none."""
+    return _read(folder / CODEBOOKS_FILE).get("codebooks")
+
+
+def read_state(folder: Path) -> dict[str, NDArray[Any]]:
+    """What else the scheme has kept there for items that come later."""
+    return _read(folder / STATE_FILE)
+
+
+def _read(file: Path) -> dict[str, NDArray[Any]]:
+    from safetensors.numpy import load_file
+
+    return load_file(file) if file.is_file() else {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from recllm.catalog.items import Items
 from recllm.catalog.resolution import check_room, resolve_collisions
 from recllm.catalog.sids import ItemIndex, SidIndex
 from recllm.config.registry import Plugin
+from recllm.data_prep.quantizers._extension import Extension, ExtensionInput
+from recllm.data_prep.quantizers._vectors import check_vectors
 from recllm.errors import UserError
 
 
@@ -81,6 +84,7 @@ class Indexing:
         moved_prefix: those of them that left their prefix.
         distortion: None where no vectors were quantized.
         codebooks: (levels, codes, dimensions) float32, what the codes stand for.
+        state: all that `extend` needs beside the index and the codebooks, as arrays by name.
         counts: of what the scheme found, for the manifest.
     """
 
@@ -90,6 +94,7 @@ class Indexing:
     moved_prefix: int = 0
     distortion: Distortion | None = None
     codebooks: NDArray[np.float32] | None = None
+    state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -119,18 +124,32 @@ class Indexer(Plugin):
                 scheme goes by.
         """
 
+    def extend(self, given: ExtensionInput) -> Extension:
+        """Paths for items that come later, in the tokens that the model has.
+
+        Raises:
+            UserError: the scheme cannot do this, or there are no paths left for so many items.
+        """
+        del given
+        raise UserError(
+            f"the indexing scheme {self.name} cannot place items that come later; choose another "
+            "sid.quantizer, or run the recipe again with them"
+        )
+
 
 @dataclass(frozen=True)
 class Quantized:
     """Codes (items, levels) int32 and codebooks (levels, codes, dimensions) float32.
 
     An item's vector is approximated by the sum over levels of its codes' codebook rows. Where
-    that is not the vector that was given, but a latent one, `vectors` holds it.
+    that is not the vector that was given, but a latent one, `vectors` holds it, and `state` what
+    `Quantizer.represent` needs to find it again.
     """
 
     codes: NDArray[np.int32]
     codebooks: NDArray[np.float32]
     vectors: NDArray[np.float32] | None = None
+    state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Quantizer(Indexer):
@@ -141,16 +160,52 @@ class Quantizer(Indexer):
         """True."""
         return True
 
-    @abstractmethod
     def quantize(
         self, vectors: NDArray[np.float32], levels: int, codes: int, seed: int
     ) -> Quantized:
-        """Give each row of `vectors` (items, dimensions) one code a level."""
+        """Give each row of `vectors` (items, dimensions) one code a level.
+
+        Raises:
+            UserError: there are no vectors, they are not finite, or all the same.
+        """
+        check_vectors(vectors)
+        return self.fit(vectors, levels, codes, seed)
+
+    @abstractmethod
+    def fit(self, vectors: NDArray[np.float32], levels: int, codes: int, seed: int) -> Quantized:
+        """As `quantize`, of vectors that can be quantized."""
+
+    def represent(
+        self, vectors: NDArray[np.float32], state: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float32]:
+        """What the codebooks approximate of vectors: the vectors, or latent ones."""
+        del state
+        return vectors
 
     def index(self, given: IndexingInput) -> Indexing:
         """Quantize the vectors and resolve collisions; see the base class."""
         given.require_room()
         return resolve(self.quantize(given.vectors, given.levels, given.codes, given.seed), given)
+
+    def extend(self, given: ExtensionInput) -> Extension:
+        """The nearest codes, level by level, in the codebooks as they are; then collisions are
+        resolved around the items so far. Counts `moved_to_another_prefix`.
+        """
+        from recllm.data_prep.quantizers import _kmeans  # torch: a recipe is checked without
+        from recllm.models.backbone import resolve_device
+
+        given.require_room()
+        assert given.codebooks is not None
+        latent = self.represent(given.vectors, given.state)
+        proposed = _kmeans.encode(latent, _kmeans.unstacked(given.codebooks, resolve_device()))
+        settled = len(given.index)
+        # Those of settled items are not looked at: zeros that are never touched take no memory.
+        vectors = np.zeros((settled + len(latent), latent.shape[1]), dtype=np.float32)
+        vectors[settled:] = latent
+        codes = np.concatenate([given.sids.codes, proposed])
+        found = resolve_collisions(codes, vectors, given.codebooks, settled)
+        index = given.with_codes(found.codes[settled:])
+        return Extension(index, found.moved, {"moved_to_another_prefix": found.moved_prefix})
 
 
 def resolve(quantized: Quantized, given: IndexingInput) -> Indexing:
@@ -166,4 +221,5 @@ def resolve(quantized: Quantized, given: IndexingInput) -> Indexing:
             resolution.mse_before, resolution.mse_after, float(vectors.var(axis=0).mean())
         ),
         codebooks=quantized.codebooks,
+        state=quantized.state,
     )

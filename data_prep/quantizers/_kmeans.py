@@ -153,6 +153,18 @@ def stacked(codebooks: Sequence[Tensor], codes: int) -> NDArray[np.float32]:
     return result
 
 
+def unstacked(codebooks: NDArray[np.float32], device: torch.device) -> list[Tensor]:
+    """The centroids of each level on a device, without the zeros that `stacked` adds.
+
+    One is left of a level that has nothing but zeros.
+    """
+    found = []
+    for level in codebooks:
+        used = np.flatnonzero(level.any(axis=1))
+        found.append(to_tensor(level[: used[-1] + 1 if len(used) else 1], device))
+    return found
+
+
 def _few_distinct(points: Tensor, codes: int) -> Tensor | None:
     """The distinct points, where there are at most `codes`."""
     if len(torch.unique(points[: 2 * codes + 1], dim=0)) > codes:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recllm.catalog.sids import SidIndex
-from recllm.data_prep.quantizers import IndexingInput
+from recllm.data_prep.quantizers import ExtensionInput, IndexingInput
 
 
 def smallest_base(count: int, places: int) -> int:
@@ -36,3 +36,26 @@ def number_items(numbers: NDArray[np.integer], given: IndexingInput) -> SidIndex
     base = smallest_base(len(numbers), given.levels)
     codes = digits(numbers, base, given.levels)
     return SidIndex(given.items.ids, codes, code_sizes(codes))
+
+
+def number_later_items(given: ExtensionInput, places: NDArray[np.integer]) -> SidIndex:
+    """The SIDs that `number_items` made, and of the items that come later the next numbers.
+
+    Only numbers whose digits the model has tokens for; the first of them is the lowest that no
+    item has.
+
+    Args:
+        places: which of the new items gets the first of these, which the second, … (each once).
+
+    Raises:
+        UserError: there are not as many such numbers.
+    """
+    given.require_room()
+    sizes = given.sids.sizes
+    # Counted with another base at each level, so that no number needs a token that is not there.
+    taken: NDArray[np.integer] = np.asarray(np.ravel_multi_index(tuple(given.sids.codes.T), sizes))
+    lowest = np.arange(min(len(given.index) + len(places), int(np.prod(sizes, dtype=np.int64))))
+    free = np.setdiff1d(lowest, taken)[: len(places)]
+    numbers = np.empty(len(places), dtype=np.int64)
+    numbers[places] = free
+    return given.with_codes(np.stack(np.unravel_index(numbers, sizes), axis=1).astype(np.int32))

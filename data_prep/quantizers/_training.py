@@ -1,8 +1,9 @@
 """Training of the residual-quantized autoencoders, from residual k-means to codes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,11 @@ from recllm.progress import progress
 WARMUP = 0.01
 #: A longer gradient is shortened to this.
 LONGEST_GRADIENT = 1.0
+#: In the state: what vectors are divided by, and how the names of the encoder's weights start.
+SCALE, ENCODER = "scale", "encoder."
+
+#: Gives an encoder and a decoder.
+Make = Callable[[], tuple[nn.Module, nn.Module]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Training:
         evenly: how the last level's codes are chosen in training; None: the nearest.
     """
 
-    make: Callable[[], tuple[nn.Module, nn.Module]]
+    make: Make
     levels: int
     codes: int
     iterations: int
@@ -50,11 +56,9 @@ class Training:
     def quantize(self, vectors: NDArray[np.float32], seed: int) -> Quantized:
         """Train on the vectors, and give each the nearest codes, in the latent space."""
         squares = np.einsum("nd,nd->n", vectors, vectors)
-        scale = math.sqrt(squares.mean(dtype=np.float64) / vectors.shape[1])
-        scaled = vectors / (scale or 1.0)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model = ResidualQuantizedAutoencoder(*self.make()).to(resolve_device())
+        scale = math.sqrt(squares.mean(dtype=np.float64) / vectors.shape[1]) or 1.0
+        scaled = vectors / scale
+        model = _untrained(self.make, seed)
         rows = sample_rows(len(vectors), self.sample, seed)
         points = kmeans.to_tensor(model.encode(scaled[rows]), resolve_device())
         model.codebooks.extend(
@@ -64,7 +68,10 @@ class Training:
         latents = model.encode(scaled)
         codebooks = [codebook.detach() for codebook in model.codebooks]
         codes = kmeans.encode(latents, codebooks)
-        return Quantized(codes, kmeans.stacked(codebooks, self.codes), latents)
+        state = {SCALE: np.array([scale])}
+        for name, weights in model.encoder.state_dict().items():
+            state[ENCODER + name] = weights.cpu().numpy()
+        return Quantized(codes, kmeans.stacked(codebooks, self.codes), latents, state)
 
     def _train(
         self,
@@ -95,6 +102,31 @@ class Training:
                     some = vectors[order[: self.batch_size].numpy()]
                     model.revive(used, kmeans.to_tensor(some, device), generator)
                 advance(1)
+
+
+def encode(
+    vectors: NDArray[np.float32], make: Make, state: Mapping[str, NDArray[Any]]
+) -> NDArray[np.float32]:
+    """The latent vectors (items, latent) of others than those that were trained on.
+
+    Args:
+        make: as in Training.
+        state: of what `Training.quantize` gave.
+    """
+    model = _untrained(make, seed=0)
+    weights = {
+        name.removeprefix(ENCODER): torch.from_numpy(array)
+        for name, array in state.items()
+        if name.startswith(ENCODER)
+    }
+    model.encoder.load_state_dict(weights)
+    return model.encode(vectors / state[SCALE].item())
+
+
+def _untrained(make: Make, seed: int) -> ResidualQuantizedAutoencoder:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ResidualQuantizedAutoencoder(*make()).to(resolve_device())
 
 
 def _rise_and_fall(steps: int) -> Callable[[int], float]:

@@ -2,8 +2,14 @@
 
 import numpy as np
 
-from recllm.data_prep.quantizers import Indexer, Indexing, IndexingInput
-from recllm.data_prep.quantizers._numbers import number_items
+from recllm.data_prep.quantizers import (
+    Extension,
+    ExtensionInput,
+    Indexer,
+    Indexing,
+    IndexingInput,
+)
+from recllm.data_prep.quantizers._numbers import number_items, number_later_items
 
 
 class Random(Indexer):
@@ -19,3 +25,8 @@ class Random(Indexer):
         """See the base class."""
         numbers = np.random.default_rng(given.seed).permutation(len(given.items))
         return Indexing(number_items(numbers, given))
+
+    def extend(self, given: ExtensionInput) -> Extension:
+        """The next numbers, in random order."""
+        order = np.random.default_rng(given.seed).permutation(len(given.items))
+        return Extension(number_later_items(given, order))

@@ -6,15 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from recllm.data_prep.quantizers import Quantized, Quantizer
-from recllm.data_prep.quantizers._vectors import check_vectors, level_seed, sample_rows
+from recllm.data_prep.quantizers import Quantized
+from recllm.data_prep.quantizers._sampled import SampledKMeans
+from recllm.data_prep.quantizers._vectors import level_seed, sample_rows
 from recllm.progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class BalancedResidualKMeans(Quantizer):
+class BalancedResidualKMeans(SampledKMeans):
     """Residual k-means in which a code takes at most `slack` times its share of the items.
 
     A cluster of a level is the items that have the same code there, as in OneRec (Deng et al.,
@@ -22,31 +23,21 @@ class BalancedResidualKMeans(Quantizer):
     rounded up where that is more. Centroids are fitted as in `rq-kmeans`, then by rounds of
     assignment within the capacity and of means; then all items are assigned within the capacity
     (see `_capacity`). A level with fewer distinct residuals than codes is not limited: each
-    residual becomes a code, as in `rq-kmeans`. Collision resolution may add items to a code.
+    residual becomes a code, as in `rq-kmeans`. Collision resolution may add items to a code, and
+    items that come later do: they take the nearest codes.
     """
 
-    iterations: int = Field(default=20, ge=1, description="of k-means, a level")
     balanced_iterations: int = Field(default=5, ge=0, description="within the capacity, a level")
     slack: float = Field(default=1.1, ge=1, description="size of the largest cluster, in means")
-    sample: int | None = Field(
-        default=65536, ge=2, description="items that the codebooks are fitted on; null: all"
-    )
 
-    def quantize(
-        self, vectors: NDArray[np.float32], levels: int, codes: int, seed: int
-    ) -> Quantized:
-        """Give each row of `vectors` (items, dimensions) a near code, level by level.
-
-        Raises:
-            UserError: the vectors are not finite, or all the same.
-        """
+    def fit(self, vectors: NDArray[np.float32], levels: int, codes: int, seed: int) -> Quantized:
+        """A near code, level by level."""
         import torch
 
         from recllm.data_prep.quantizers import _capacity, _kmeans
         from recllm.data_prep.quantizers._residuals import Residuals
         from recllm.models.backbone import resolve_device
 
-        check_vectors(vectors)
         left = Residuals(vectors, resolve_device())
         rows = torch.from_numpy(sample_rows(len(vectors), self.sample, seed)).to(left.device)
         with progress("balanced k-means, levels", levels) as advance:

@@ -1,14 +1,20 @@
 """RQ-KMeans+: residual k-means whose codebooks and vectors are refined together."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from recllm.data_prep.quantizers import Quantized, Quantizer
-from recllm.data_prep.quantizers._vectors import check_vectors
+from recllm.data_prep.quantizers import Quantized
+from recllm.data_prep.quantizers._sampled import SampledKMeans
+from recllm.data_prep.quantizers._trained import TrainedQuantizer
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class RefinedResidualKMeans(Quantizer):
+class RefinedResidualKMeans(TrainedQuantizer, SampledKMeans):
     """RQ-KMeans+ as GPR describes it (Zhang et al., 2025, arXiv:2511.10138).
 
     From the paper: the codebooks start as those of residual k-means and are trained with the loss
@@ -23,33 +29,22 @@ class RefinedResidualKMeans(Quantizer):
     Items take the nearest codes in the latent space, in which the codebooks live.
     """
 
-    hidden: list[int] = Field(
-        default=[512, 256, 128], min_length=1, description="widths of the perceptrons"
-    )
     epochs: int = Field(default=100, ge=1)
-    batch_size: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0, description="of AdamW")
-    commitment: float = Field(default=0.25, ge=0, description="weight of that loss, beta")
-    iterations: int = Field(default=20, ge=1, description="of k-means, a level")
-    sample: int | None = Field(
-        default=65536, ge=2, description="items that k-means is fitted on; null: all"
-    )
 
-    def quantize(
-        self, vectors: NDArray[np.float32], levels: int, codes: int, seed: int
-    ) -> Quantized:
-        """Train, and give each row of `vectors` (items, dimensions) its codes.
-
-        Raises:
-            UserError: the vectors are not finite, or all the same.
-        """
+    def networks(self, width: int) -> "tuple[nn.Module, nn.Module]":
+        """Two refinements; the latent vectors are as wide as the vectors."""
         from recllm.data_prep.quantizers._autoencoder import Refinement
+
+        widths = [width, *self.hidden, width]
+        return Refinement(widths), Refinement(widths)
+
+    def fit(self, vectors: NDArray[np.float32], levels: int, codes: int, seed: int) -> Quantized:
+        """Train, and take the nearest codes, level by level."""
         from recllm.data_prep.quantizers._training import Training
 
-        check_vectors(vectors)
-        widths = [vectors.shape[1], *self.hidden, vectors.shape[1]]
         training = Training(
-            make=lambda: (Refinement(widths), Refinement(widths)),
+            make=lambda: self.networks(vectors.shape[1]),
             levels=levels,
             codes=codes,
             iterations=self.iterations,

@@ -2,8 +2,14 @@
 
 import numpy as np
 
-from recllm.data_prep.quantizers import Indexer, Indexing, IndexingInput
-from recllm.data_prep.quantizers._numbers import number_items
+from recllm.data_prep.quantizers import (
+    Extension,
+    ExtensionInput,
+    Indexer,
+    Indexing,
+    IndexingInput,
+)
+from recllm.data_prep.quantizers._numbers import number_items, number_later_items
 
 
 class Sequential(Indexer):
@@ -26,3 +32,7 @@ class Sequential(Indexer):
         numbers[order] = np.arange(len(order))
         counts = {"items_without_training": len(others)}
         return Indexing(number_items(numbers, given), counts=counts)
+
+    def extend(self, given: ExtensionInput) -> Extension:
+        """The next numbers, in the items' order: none was in a training sequence."""
+        return Extension(number_later_items(given, np.arange(len(given.items))))

@@ -1,10 +1,17 @@
 """Items by their titles: no new tokens."""
 
 import unicodedata
+from collections.abc import Collection
 
 from recllm.catalog.items import Items
 from recllm.catalog.sids import TitleIndex
-from recllm.data_prep.quantizers import Indexer, Indexing, IndexingInput
+from recllm.data_prep.quantizers import (
+    Extension,
+    ExtensionInput,
+    Indexer,
+    Indexing,
+    IndexingInput,
+)
 from recllm.errors import UserError
 
 
@@ -34,6 +41,15 @@ class Title(Indexer):
             counts={"items_titled_by_id": sum(item_id == title for item_id, title in by_id)},
         )
 
+    def extend(self, given: ExtensionInput) -> Extension:
+        """The titles, with a number behind those that an item so far has."""
+        assert isinstance(given.index, TitleIndex)
+        plain = plain_titles(given.items)
+        titles = tell_apart(plain, given.index.titles)
+        ids = [*given.index.item_ids, *given.items.ids]
+        moved = sum(a != b for a, b in zip(plain, titles, strict=True))
+        return Extension(TitleIndex(ids, [*given.index.titles, *titles]), moved)
+
 
 def plain_titles(items: Items) -> list[str]:
     """The titles in one line, in Unicode's composed form, as tokenizers see them.
@@ -52,9 +68,14 @@ def plain_titles(items: Items) -> list[str]:
     return titles
 
 
-def tell_apart(titles: list[str]) -> list[str]:
-    """The titles, with a number behind those that an earlier item has; no two are equal."""
-    taken, numbers = set(titles), dict.fromkeys(titles, 0)
+def tell_apart(titles: list[str], given: Collection[str] = ()) -> list[str]:
+    """The titles, with a number behind those that an earlier item has; no two are equal.
+
+    Args:
+        given: the titles of items before these, no two equal.
+    """
+    known = set(given)
+    taken, numbers = known | set(titles), {title: int(title in known) for title in titles}
     found = []
     for title in titles:
         numbers[title] += 1

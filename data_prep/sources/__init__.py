@@ -1,13 +1,17 @@
 """Data sources: each reads one kind of log into the interaction and item tables."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from recllm.config.registry import Plugin
-from recllm.data_prep.tables import Connection
+from recllm.data_prep.tables import Connection, Table
+
+if TYPE_CHECKING:
+    from recllm.data_prep.sources._rejects import Rejects
 
 
 class Source(Plugin):
@@ -52,3 +56,25 @@ class Source(Plugin):
         Raises:
             UserError: a column is missing, a file cannot be read, too many rows are not understood.
         """
+
+    def read_items(self, con: Connection, path: Path, rejects: "Rejects") -> Table:
+        """The items of a file that come after the log, under the names of `ingest`.
+
+        Titles may be null.
+
+        Raises:
+            UserError: the file cannot be read, lacks the ids, or an id stands in it twice.
+        """
+        return self._read_items(con, path, rejects, {}, ("item_id", "item"))
+
+    @staticmethod
+    def _read_items(
+        con: Connection,
+        path: Path,
+        rejects: "Rejects",
+        asked: Mapping[str, str | None],
+        usual_ids: tuple[str, ...],
+    ) -> Table:
+        from recllm.data_prep.sources._log import item_columns, read_items
+
+        return read_items(con, path, item_columns(con, path, asked, usual_ids), rejects)

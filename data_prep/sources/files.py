@@ -7,9 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from recllm.data_prep.sources import Source
 from recllm.data_prep.sources._log import (
     choose,
-    item_columns,
     read_interactions,
-    read_items,
     require,
     write_log,
 )
@@ -20,7 +18,7 @@ from recllm.data_prep.sources._reading import (
     require_table,
 )
 from recllm.data_prep.sources._rejects import Rejects
-from recllm.data_prep.tables import Connection
+from recllm.data_prep.tables import Connection, Table
 from recllm.errors import UserError
 
 USUAL = {
@@ -82,12 +80,14 @@ class Files(Source):
         interactions, counts = read_interactions(con, log, chosen, rejects)
         items = None
         if items_path is not None:
-            usual_ids = ("item_id", *([self.columns.item] if self.columns.item else []), "item")
-            asked = self.columns.model_dump()
-            chosen = item_columns(con, items_path, asked, usual_ids)
-            items = read_items(con, items_path, chosen, rejects)
+            items = self.read_items(con, items_path, rejects)
         counts |= write_log(con, interactions, items, out, self.missing_items)
         return counts | rejects.write(con, out)
+
+    def read_items(self, con: Connection, path: Path, rejects: Rejects) -> Table:
+        """As the base class, with the user's names for the columns."""
+        usual_ids = ("item_id", *([self.columns.item] if self.columns.item else []), "item")
+        return self._read_items(con, path, rejects, self.columns.model_dump(), usual_ids)
 
     def _paths(self) -> tuple[Path, Path | None]:
         path = existing(self.path)

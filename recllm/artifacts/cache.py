@@ -74,6 +74,13 @@ class Cache:
             self._move_out_strangers(artifact)
         return artifact
 
+    def manifests(self, stage: str) -> list[Manifest]:
+        """Those of a stage's artifacts that are finished, the newest first; files unchecked."""
+        paths = list((self.folder / stage).glob(f"*/{FILE_NAME}"))
+        paths.sort(key=lambda path: -path.stat().st_mtime_ns)
+        found = [(path.parent, Manifest.read(path.parent)) for path in paths]
+        return [m for folder, m in found if m and (m.stage, m.key) == (stage, folder.name)]
+
     def why_absent(self, stage: str, key: str) -> str | None:
         """Why a stage would run: one short reason; None where its artifact is there and whole."""
         artifact, damage = self._inspect(stage, key)

@@ -21,6 +21,10 @@ class Items:
         """Read `items.parquet` as the filter stage writes it."""
         return cls(pq.read_table(path))
 
+    def write(self, path: Path) -> None:
+        """Write the table, for `read`."""
+        pq.write_table(self.table, path)
+
     def __len__(self) -> int:
         return self.table.num_rows
 

@@ -21,7 +21,9 @@ is a leaf; resolution moves items of shared leaves to free ones:
    its prefix (that has the same codes but the last two), where that is nearer (see
    `nearer_leaves`, which also says how many do).
 
-Each step is finished for the whole catalogue before the next one begins.
+Each step is finished for the whole catalogue before the next one begins. Items that have a SID
+already, because a model has learned it, are settled: no step moves them, and those that come later
+take what they leave free. A new item that would share a leaf with a settled one is given another.
 """
 
 from dataclasses import dataclass
@@ -37,6 +39,8 @@ from recllm.errors import UserError
 
 # More room than any catalogue can fill, small enough that sums over the codes fit an int64.
 UNBOUNDED = 2**40
+# Below any error: of the items that share a leaf, a settled one is the nearest.
+SETTLED = -1.0
 # Entries of one matrix of distances: bounds the memory at 64 MB, however large K is.
 BLOCK_ENTRIES = 2**24
 # Items × leaves of the largest assignment problem: about a second's work.
@@ -53,7 +57,7 @@ class Resolution:
         moved: items whose codes were changed.
         moved_prefix: those of them that left their prefix, all codes but the last.
         mse_before: mean squared error of the reconstructions, over items and dimensions, with
-            the codes as given.
+            the codes as given. Settled items do not count.
         mse_after: the same with the unique codes.
     """
 
@@ -65,14 +69,20 @@ class Resolution:
 
 
 def resolve_collisions(
-    codes: NDArray[np.int32], vectors: NDArray[np.float32], codebooks: NDArray[np.float32]
+    codes: NDArray[np.int32],
+    vectors: NDArray[np.float32],
+    codebooks: NDArray[np.float32],
+    settled: int = 0,
 ) -> Resolution:
     """Give every item its own SID, as the module's docstring says.
 
     Args:
         codes: (items, levels), each in [0, K); rows may be equal.
-        vectors: (items, dimensions), what the codes stand for.
+        vectors: (items, dimensions), what the codes stand for. Those of settled items are not
+            looked at.
         codebooks: (levels, K, dimensions).
+        settled: so many items, the first, have SIDs of their own that stay as they are; fewer
+            than all.
 
     Raises:
         UserError: there are fewer SIDs than items.
@@ -80,11 +90,12 @@ def resolve_collisions(
     items, levels = codes.shape
     codes_per_level = codebooks.shape[1]
     check_room(items, levels, codes_per_level)
-    before = reconstruction_errors(vectors, codes, codebooks)
+    before = np.full(items, SETTLED)
+    before[settled:] = reconstruction_errors(vectors[settled:], codes[settled:], codebooks)
     resolved = codes.astype(np.int32, copy=True)
     # Many small matrix products: threads that wait for each other cost more than they bring.
     with threadpool_limits(limits=1, user_api="blas"):
-        waiting = _assign_under_prefixes(resolved, vectors, codebooks, before)
+        waiting = _assign_under_prefixes(resolved, vectors, codebooks, before, settled)
         for depth in range(levels - 2, -1, -1):
             waiting = _place(waiting, depth, resolved, vectors, codebooks)
         moved = np.flatnonzero((resolved != codes).any(axis=1))
@@ -98,8 +109,8 @@ def resolve_collisions(
         codes=resolved,
         moved=int((resolved != codes).any(axis=1).sum()),
         moved_prefix=int((resolved != codes)[:, :-1].any(axis=1).sum()),
-        mse_before=float(before.mean() / dimensions),
-        mse_after=float(after.mean() / dimensions),
+        mse_before=float(before[settled:].mean() / dimensions),
+        mse_after=float(after[settled:].mean() / dimensions),
     )
 
 
@@ -122,6 +133,7 @@ def _assign_under_prefixes(
     vectors: NDArray[np.float32],
     codebooks: NDArray[np.float32],
     errors: NDArray[np.float64],
+    settled: int,
 ) -> NDArray[np.int64]:
     """Give items that share a leaf one each under their own prefix, as far as it has room.
 
@@ -131,6 +143,7 @@ def _assign_under_prefixes(
     codes_per_level = codebooks.shape[1]
     leaf_ids = node_ids(codes, codes.shape[1], codes_per_level)
     shares = np.bincount(leaf_ids)[leaf_ids] > 1
+    shares[:settled] = False
     prefixes = node_ids(codes, codes.shape[1] - 1, codes_per_level)
     concerned = np.flatnonzero(np.bincount(prefixes, weights=shares)[prefixes])
     squared = np.einsum("kd,kd->k", codebooks[-1], codebooks[-1])
@@ -140,7 +153,7 @@ def _assign_under_prefixes(
         movers, keepers = under[shares[under]], under[~shares[under]]
         leaves = np.delete(np.arange(codes_per_level), codes[keepers, -1])
         if len(movers) * len(leaves) > LARGEST_PROBLEM:
-            too_many.append(movers)
+            too_many.append(under)
             continue
         residuals = leftovers(vectors[movers], codes[movers, :-1], codebooks)
         # Less the residual's own squared norm: what an item costs that has no last code.
@@ -181,13 +194,13 @@ def _place(
     if not len(waiting):
         return waiting
     nodes = node_ids(codes, depth, codebooks.shape[1])
-    settled = np.delete(np.arange(len(codes)), waiting)
-    settled = settled[np.argsort(nodes[settled], kind="stable")]
-    settled_nodes = nodes[settled]
+    placed = np.delete(np.arange(len(codes)), waiting)
+    placed = placed[np.argsort(nodes[placed], kind="stable")]
+    placed_nodes = nodes[placed]
     fits = np.zeros(len(waiting), dtype=bool)
     for node, positions in groups(nodes[waiting]):
-        first, last = np.searchsorted(settled_nodes, [node, node + 1])
-        occupied = codes[settled[first:last], depth:]
+        first, last = np.searchsorted(placed_nodes, [node, node + 1])
+        occupied = codes[placed[first:last], depth:]
         fitting = positions[: _capacity(codebooks, depth) - len(occupied)]
         members = waiting[fitting]
         residuals = leftovers(vectors[members], codes[members, :depth], codebooks)

@@ -55,6 +55,11 @@ class ItemIndex(ABC):
     def prefixes(self) -> NDArray[np.int32]:
         """(items, depth): items that share leading entries share as much of their paths."""
 
+    def begins_with(self, other: "ItemIndex") -> bool:
+        """Whether the first items are those of `other`, with the same paths."""
+        first = len(other)
+        return self.item_ids[:first] == other.item_ids and self.texts()[:first] == other.texts()
+
     @abstractmethod
     def write(self, path: Path) -> None:
         """Write the index as Parquet, for `read_index`."""
@@ -106,6 +111,15 @@ class SidIndex(ItemIndex):
     def texts(self) -> list[str]:
         """The SID of every item as text."""
         return [self.text(item) for item in range(len(self))]
+
+    def begins_with(self, other: ItemIndex) -> bool:
+        """As the base class; codes are compared, which is faster than texts."""
+        first = len(other)
+        return (
+            isinstance(other, SidIndex)
+            and (self.item_ids[:first], self.sizes) == (other.item_ids, other.sizes)
+            and np.array_equal(self.codes[:first], other.codes)
+        )
 
     def prefixes(self) -> NDArray[np.int32]:
         """The codes."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,28 +19,8 @@ from recllm.catalog.trie_building import (
     paths_of_tokens,
     tokens_of_codes,
 )
+from recllm.catalog.trie_subset import Subset, are_in, count_between
 from recllm.errors import UserError
-
-
-@dataclass(frozen=True)
-class Subset:
-    """For each row, the items that may be returned; made by `Trie.restrict`.
-
-    Attributes:
-        keys: the listed items of all groups as `group * items + sorted position`, ascending.
-        offset: (rows,) `group * items` of each row's group; rows with the same lists share one.
-        allow: whether the keys are the only items allowed, or those excluded.
-    """
-
-    keys: Tensor
-    offset: Tensor
-    allow: bool
-
-    def count(self, start: Tensor, end: Tensor) -> Tensor:
-        """How many of each row's listed items lie in sorted positions [start, end): (rows, …)."""
-        offset = self.offset.view(-1, *(1,) * (start.ndim - 1))
-        first = torch.searchsorted(self.keys, offset + start)
-        return torch.searchsorted(self.keys, offset + end) - first
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +44,8 @@ class Trie:
         level_start: the first node of each level, the root's first, and the number of nodes.
         max_leaf_items: how many items share a leaf at most.
         eos: the token that ends every path, or None where all paths have the same length.
+        removed: sorted positions of the items that are never returned (int64, ascending); None
+            where there are none. They stay in all the other arrays; see `without`.
     """
 
     symbol: Tensor
@@ -74,6 +57,7 @@ class Trie:
     level_start: tuple[int, ...]
     max_leaf_items: int
     eos: int | None
+    removed: Tensor | None = None
 
     @classmethod
     def from_sids(
@@ -132,7 +116,7 @@ class Trie:
         )
 
     def __len__(self) -> int:
-        """The number of items."""
+        """The number of items, with those that were removed."""
         return len(self.order)
 
     @property
@@ -152,14 +136,23 @@ class Trie:
         return sum(v.nbytes for v in (*values, *self.alphabets) if isinstance(v, Tensor))
 
     def to(self, device: torch.device | str) -> "Trie":
-        """This trie on `device`."""
+        """This trie on `device`: itself, where it is there already."""
 
         def move(value: object) -> object:
             if isinstance(value, tuple):
                 return tuple(move(part) for part in value)
             return value.to(device) if isinstance(value, Tensor) else value
 
-        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})  # pyright: ignore[reportArgumentType]
+        if self.symbol.to(device) is self.symbol:
+            return self
+        return self._like(**{f.name: move(getattr(self, f.name)) for f in fields(self)})
+
+    def _like(self, **changes: Any) -> "Trie":
+        """This trie with other fields but the same items: what is known of their order stays."""
+        made = replace(self, **changes)
+        if "_position" in vars(self):
+            vars(made)["_position"] = self._position
+        return made
 
     def children(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """The children of `nodes`, none of which may be of the deepest level.
@@ -210,12 +203,31 @@ class Trie:
         position[self.order.cpu().numpy()] = np.arange(len(self))
         return position
 
+    @cached_property
+    def _removed(self) -> NDArray[np.int64]:
+        return np.empty(0, np.int64) if self.removed is None else self.removed.cpu().numpy()
+
+    def without(self, items: Sequence[int] | NDArray[np.integer]) -> "Trie":
+        """This trie, which never returns some items any more (dense indices; it may have them).
+
+        The new trie shares all arrays, and takes time for the items removed so far and now, not
+        for the catalogue (but for the first call for a catalogue, which finds where its items
+        are). It ranks as a trie built without these items would.
+
+        Raises:
+            UserError: an item is outside the catalogue.
+        """
+        positions = np.union1d(self._removed, self._positions(items))
+        return self._like(removed=torch.from_numpy(positions).to(self.device))
+
     def restrict(
         self,
         exclude: Sequence[History] | None,
         only: Sequence[History] | None,
     ) -> Subset | None:
         """What each row may return: the items of `only`, where given, without those of `exclude`.
+
+        For this trie alone: one that `without` makes of it wants its own.
 
         Raises:
             UserError: an item is outside the catalogue, or the two differ in rows.
@@ -236,13 +248,14 @@ class Trie:
                 positions = self._positions(lists[0])
                 for excluded in lists[1:]:
                     positions = np.setdiff1d(positions, self._positions(excluded))
+                positions = positions[~are_in(positions, self._removed)]
                 keys.append(positions + (len(groups) - 1) * len(self))
             group_of_row.append(groups[identity][0])
         offset = torch.tensor(group_of_row, dtype=torch.int64, device=self.device) * len(self)
         merged = torch.from_numpy(np.concatenate(keys)).to(self.device)
         return Subset(merged, offset, allow=only is not None)
 
-    def _positions(self, items: Sequence[int]) -> NDArray[np.int64]:
+    def _positions(self, items: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
         """The sorted positions of some items, ascending, each once."""
         listed = np.asarray(items, dtype=np.int64)
         if listed.size and (listed.min() < 0 or listed.max() >= len(self)):
@@ -254,10 +267,12 @@ class Trie:
     def eligible(self, nodes: Tensor, subset: Subset | None) -> Tensor:
         """Whether an item that its row may return lies below each of the nodes (rows, …)."""
         start, end = self.item_range(nodes)
-        if subset is None:
-            return end > start
-        listed = subset.count(start, end)
-        return listed > 0 if subset.allow else listed < end - start
+        if subset is not None and subset.allow:
+            return subset.count(start, end) > 0
+        left = end - start
+        if self.removed is not None:
+            left = left - count_between(self.removed, start.long(), end.long())
+        return left > 0 if subset is None else subset.count(start, end) < left
 
     def leaf_items(self, leaves: Tensor, subset: Subset | None) -> tuple[Tensor, Tensor]:
         """The items of leaves (rows, n), those of one leaf in catalogue order.
@@ -270,6 +285,9 @@ class Trie:
         position = start.unsqueeze(-1) + place
         exists = position < end.unsqueeze(-1)
         position = position.clamp(max=len(self) - 1)
+        if self.removed is not None:
+            place = position.long()
+            exists &= count_between(self.removed, place, place + 1) == 0
         if subset is not None:
             exists &= (subset.count(position, position + 1) > 0) == subset.allow
         return _take(self.order, position), exists

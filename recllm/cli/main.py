@@ -7,7 +7,16 @@ import sys
 import click
 
 import recllm
-from recllm.cli.commands import config, data, doctor, export, recipes, recommend, stages
+from recllm.cli.commands import (
+    config,
+    data,
+    doctor,
+    export,
+    recipes,
+    recommend,
+    sid,
+    stages,
+)
 from recllm.cli.interruption import leave, watching
 from recllm.errors import Interrupted, StorageError, UserError
 
@@ -34,6 +43,7 @@ for command in (
     recipes.recipes,
     config.config,
     data.data,
+    sid.sid,
     doctor.doctor,
 ):
     cli.add_command(command)

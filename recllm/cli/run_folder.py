@@ -26,14 +26,18 @@ log = logging.getLogger(__name__)
 RESOLVED = "resolved.yaml"
 #: What `recllm eval --checkpoint` shows.
 CHECKPOINTS = "eval/checkpoints"
-#: What each stage shows, in the order of the stages; what is later speaks of what is earlier.
+#: What `recllm sid extend` shows: the model with a larger catalogue.
+EXTENDED = "extended"
+#: What each stage shows, and that command, in the order of the stages; what is later speaks of
+#: what is earlier.
 SHOWN: dict[str, tuple[str, ...]] = {
     "prompts": ("samples.md",),
     "sft": ("model", "metrics.jsonl"),
+    "sid extend": (EXTENDED,),
     "eval": ("eval/metrics.json", "eval/predictions.parquet", CHECKPOINTS),
     "report": ("report.html", "report.md"),
 }
-FOLDERS = ("model", CHECKPOINTS)
+FOLDERS = ("model", EXTENDED, CHECKPOINTS)
 #: Keys that say where things go, not what they are.
 PLACES = ("output_dir", "cache_dir", "description")
 
@@ -44,7 +48,7 @@ class RunFolder:
     What stands there belongs together: where another recipe takes the place of an earlier one,
     or a stage shows something new, what was shown of the earlier recipe or of later stages is
     taken away before. The stages' own results are still in their cache; those of
-    `recllm eval --checkpoint` are nowhere else.
+    `recllm eval --checkpoint` and `recllm sid extend` are nowhere else.
 
     Attributes:
         waiting: whether it waits for another run to leave the folder.
@@ -101,6 +105,12 @@ class RunFolder:
     def publish_checkpoints(self, results: Path) -> None:
         """Show what `recllm eval --checkpoint` found."""
         self._show(None, {results: CHECKPOINTS})
+
+    def publish_extension(self, model: Path) -> None:
+        """Show the run's model with a larger catalogue, beside what is shown."""
+        self.occupy()
+        with writing(self.folder, "output_dir"):
+            publish(model, self.folder / EXTENDED)
 
     def _show(self, stage: str | None, sources: Mapping[Path, str]) -> None:
         if not sources:

@@ -60,7 +60,7 @@ class Search:
         """All continuations of the running paths by one token, in path order."""
         trie, tokens = self.trie, self.trie.alphabets[level]
         nodes, allowed = trie.children(running.nodes)
-        if subset is not None:
+        if subset is not None or trie.removed is not None:
             allowed &= trie.eligible(nodes, subset)
         # Padding may have a symbol of another level, beyond this one's alphabet.
         symbols = trie.child_symbols(nodes).clamp_(max=len(tokens) - 1)

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -27,6 +26,7 @@ from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
 
 DESCRIPTION = "recllm.json"
+ITEMS_FILE, SIDS_FILE = "items.parquet", "sids.parquet"
 FORMAT = 1
 
 
@@ -58,8 +58,20 @@ class Recommender:
 
     @cached_property
     def trie(self) -> Trie:
-        """The items' paths as a trie of token ids."""
-        return item_trie(self.renderer)
+        """The items' paths as a trie of token ids, where the model is."""
+        return item_trie(self.renderer).to(self.model.device)
+
+    def without(self, item_ids: Sequence[str]) -> "Recommender":
+        """This recommender, which never returns some items any more; nothing is built anew.
+
+        They may still stand in histories.
+
+        Raises:
+            UserError: an id is not in the catalogue.
+        """
+        fewer = replace(self)
+        vars(fewer)["trie"] = self.trie.without(self.items.index_of(list(item_ids)))
+        return fewer
 
     def rank(
         self,
@@ -68,6 +80,7 @@ class Recommender:
         beams: int,
         scoring: Scoring | None = None,
         exclude_history: bool | None = None,
+        only: Sequence[History] | None = None,
         batch_tokens: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Ranking:
@@ -75,6 +88,8 @@ class Recommender:
 
         Args:
             exclude_history: never return an item of the history, shown in the prompt or not.
+            only: for each history the items that may be returned, such as those in stock; rows
+                that share one list share its work.
         """
         decoder = TreeDecoder(
             self.model,
@@ -86,14 +101,13 @@ class Recommender:
         prompts = self.renderer.recommendation_prompts(histories)
         exclude = self.exclude_history if exclude_history is None else exclude_history
         excluded = histories if exclude else None
-        return decoder.decode(prompts, exclude=excluded, progress=progress)
+        return decoder.decode(prompts, exclude=excluded, only=only, progress=progress)
 
     def save(self, folder: Path) -> None:
         """Write the whole recommender into `folder`."""
         self.model.save_pretrained(folder)
         self.renderer.tokenizer.save_pretrained(folder)
-        pq.write_table(self.items.table, folder / "items.parquet")
-        self.sids.write(folder / "sids.parquet")
+        write_catalog(folder, self.renderer.catalog)
         description = {
             "format": FORMAT,
             "template": json.loads(self.renderer.template.to_json()),
@@ -115,6 +129,22 @@ class Recommender:
             renderer = _renderer(folder, description)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         return cls(on_device(model), renderer, scoring, exclude_history)
+
+
+def write_catalog(folder: Path, catalog: CatalogText) -> None:
+    """Write the catalogue of a recommender into its folder."""
+    catalog.items.write(folder / ITEMS_FILE)
+    catalog.sids.write(folder / SIDS_FILE)
+
+
+def load_catalog(folder: Path) -> CatalogText:
+    """The catalogue of the recommender saved in a folder.
+
+    Raises:
+        UserError: as `Recommender.load`.
+    """
+    with _reading(folder):
+        return _catalog(folder)
 
 
 def load_renderer(folder: Path) -> Renderer:
@@ -146,7 +176,10 @@ def _reading(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _renderer(folder: Path, description: dict[str, Any]) -> Renderer:
     template = Template(**description["template"])
-    items = Items.read(folder / "items.parquet")
-    catalog = CatalogText(items, read_index(folder / "sids.parquet"))
+    catalog = _catalog(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return Renderer(template, catalog, tokenizer, description["max_history"])
+
+
+def _catalog(folder: Path) -> CatalogText:
+    return CatalogText(Items.read(folder / ITEMS_FILE), read_index(folder / SIDS_FILE))

@@ -8,7 +8,14 @@ from command_line import recllm
 
 from recllm.artifacts.cache import Artifact, Cache
 from recllm.artifacts.stage import Stage
-from recllm.cli.run_folder import CHECKPOINTS, FOLDERS, RESOLVED, SHOWN, RunFolder
+from recllm.cli.run_folder import (
+    CHECKPOINTS,
+    EXTENDED,
+    FOLDERS,
+    RESOLVED,
+    SHOWN,
+    RunFolder,
+)
 from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
@@ -105,7 +112,7 @@ def test_the_same_recipe_leaves_what_is_shown_and_adds_to_it(tmp_path: Path) -> 
     [
         ("prompts", ("samples.md",)),
         ("sft", ("samples.md", "model", "metrics.jsonl")),
-        ("eval", (*SHOWN["prompts"], *SHOWN["sft"], *SHOWN["eval"])),
+        ("eval", (*SHOWN["prompts"], *SHOWN["sft"], EXTENDED, *SHOWN["eval"])),
     ],
 )
 def test_something_new_takes_away_what_came_after(

@@ -52,6 +52,29 @@ def test_the_history_can_be_excluded(recommender: Recommender) -> None:
     assert set(ranking.items[0]) == (set(range(30)) - set(history)) | {-1}
 
 
+def test_items_can_be_removed_and_a_request_can_have_its_own(recommender: Recommender) -> None:
+    histories = [[1, 2], [3]]
+    ranked = recommender.rank(histories, beams=30)
+    fewer = recommender.without(["id7"]).without(["id8", "id9"])
+    assert fewer.model is recommender.model
+    only = list(range(5, 12))
+    for row, scores in enumerate(ranked.scores):
+        expected = dict(zip(ranked.items[row].tolist(), scores.tolist(), strict=True))
+        for chosen, ranking in (
+            (set(range(30)) - {7, 8, 9}, fewer.rank(histories, beams=30)),
+            ({5, 6, 10, 11}, fewer.rank(histories, beams=30, only=[only, only])),
+            (set(only), recommender.rank(histories, beams=30, only=[only, only])),
+        ):
+            items = ranking.items[row]
+            found = dict(zip(items.tolist(), ranking.scores[row].tolist(), strict=True))
+            found.pop(-1, None)
+            assert found == pytest.approx({item: expected[item] for item in chosen}, abs=1e-5)
+    # Where each item is, is found once, and not for each request.
+    assert vars(fewer.trie)["_position"] is vars(recommender.trie)["_position"]
+    with pytest.raises(UserError, match="'id30'"):
+        recommender.without(["id30"])
+
+
 def test_only_the_end_of_a_history_is_shown(recommender: Recommender) -> None:
     long, short = recommender.rank([[9, 8, 1, 2, 3, 4], [1, 2, 3, 4]], beams=5).items
     assert np.array_equal(long, short)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from recllm.cli.run_folder import EXTENDED
 from recllm.errors import UserError
 
 #: As wide a search as evaluation's, even for a short list: a narrow one finds worse items.
@@ -44,4 +45,9 @@ def recommend(run: str, history: str, count: int, exclude_history: bool | None) 
 def _checkpoint(folder: Path) -> Path:
     if not folder.is_dir():
         raise UserError(f"{folder}: expected the folder of a run or of a checkpoint; there is none")
-    return folder / "model" if (folder / "model").is_dir() else folder
+    if not (folder / "model").is_dir():
+        return folder
+    if (folder / EXTENDED).is_dir():
+        larger = folder / EXTENDED
+        click.echo(f"{larger} knows more items: recllm recommend {larger} …", err=True)
+    return folder / "model"
