@@ -20,7 +20,6 @@ class Trained:
 
     Attributes:
         health: of its SIDs, as health.json has it.
-        variance: of the vectors that were quantized, the mean over dimensions.
         seconds: of the stage sft.
         steps: of training.
         ranked: for each metric its value of each validation row.
@@ -28,7 +27,6 @@ class Trained:
     """
 
     health: Mapping[str, Any]
-    variance: float | None
     seconds: float
     steps: int
     ranked: Mapping[str, NDArray[np.float64]]
@@ -46,7 +44,6 @@ def train(recipe: str, overrides: list[str], beams: int, threads: int) -> Traine
     from recllm.catalog.histories import Sequences, SplitRows
     from recllm.cli import pipeline
     from recllm.config.loading import load_recipe
-    from recllm.data_prep.embed import read_vectors
     from recllm.metrics.ranking import ranks_of
     from recllm.models.recommender import Recommender
 
@@ -61,10 +58,8 @@ def train(recipe: str, overrides: list[str], beams: int, threads: int) -> Traine
         batch_tokens=loaded.eval.batch_tokens,
     )
     ranks = ranks_of(found.items, valid.target)
-    vectors = read_vectors(done["embed"].path) if "embed" in done else None
     return Trained(
         health=json.loads((done["sid"].path / "health.json").read_text()),
-        variance=None if vectors is None else float(vectors.var(axis=0).mean()),
         seconds=done["sft"].manifest.seconds,
         steps=done["sft"].manifest.counts["steps"],
         ranked={name: compute(name, ranks) for name in METRICS},
@@ -87,7 +82,6 @@ def rank_baselines(recipe: str, overrides: list[str]) -> dict[str, Trained]:
     return {
         name: Trained(
             health={},
-            variance=None,
             seconds=0.0,
             steps=0,
             ranked={metric: compute(metric, rows.ranking.ranks) for metric in METRICS},

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,16 +92,20 @@ def cell(trained: Trained, metric: str) -> str:
     return f"{trained.mean(metric):.4f} [{low:.4f}, {high:.4f}]"
 
 
+def share(health: Mapping[str, Any], name: str, places: int) -> str:
+    """A figure of the health report in percent; empty where it has none."""
+    return "" if health.get(name) is None else f"{health[name]:.{places}%}"
+
+
 def line(case: str, trained: Trained) -> str:
     """One row of the table."""
     health = trained.health
     levels = health.get("levels", ())
-    error = health.get("mse_before")
     cells = [
         case,
-        f"{error / trained.variance:.3f}" if error and trained.variance else "",
-        f"{health['collision_rate']:.1%}" if health else "",
-        f"{health['resolution_cost']:.2%}" if health.get("resolution_cost") is not None else "",
+        share(health, "unexplained_share", 1),
+        share(health, "collision_rate", 1),
+        share(health, "resolution_cost", 2),
         ", ".join(f"{level['utilisation']:.2f}" for level in levels),
         *(cell(trained, metric) for metric in METRICS),
         f"{trained.seconds / 60:.1f}" if health else "",
@@ -132,7 +137,7 @@ def main() -> None:
 
         baselines = rank_baselines(recipe, [*common, f"output_dir={FOLDER / 'baselines'}"])
         print(f"indexing on {describe_machine()}\n")
-        print("| | error / variance | collisions | resolution | utilisation | "
+        print("| | unexplained | collisions | resolution | utilisation | "
               f"{' | '.join(METRICS)} | training, min |")  # fmt: skip
         print("| --- | ---: | ---: | ---: | --- | --- | --- | ---: |")
         for name, ranked in baselines.items():

@@ -63,8 +63,9 @@ class SidHealth:
         moved: items that resolution gave another SID.
         moved_prefix: those of them that left their prefix.
         mse_before: mean squared error of the reconstructions as quantized; None, as the next
-            two, where nothing was quantized.
+            three, where nothing was quantized.
         mse_after: the same after resolution.
+        unexplained_share: mse_before as a share of the variance of what was quantized.
         resolution_cost: the rise of the MSE, relative to mse_before (or to 1% of the vectors'
             variance, where mse_before is less).
         fullest_prefix_traffic: share of the training interactions whose items have the busiest
@@ -84,6 +85,7 @@ class SidHealth:
     moved_prefix: int
     mse_before: float | None
     mse_after: float | None
+    unexplained_share: float | None
     resolution_cost: float | None
     fullest_prefix_traffic: float | None
     items_by_code: list[list[list[float]]]
@@ -124,6 +126,7 @@ def measure_health(
         moved_prefix=indexing.moved_prefix,
         mse_before=None if distortion is None else distortion.before,
         mse_after=None if distortion is None else distortion.after,
+        unexplained_share=None if distortion is None else _ratio(distortion),
         resolution_cost=None if distortion is None else _relative_rise(distortion),
         fullest_prefix_traffic=None if taken is None else _share(taken.max(), traffic),
         items_by_code=[usage_curve(counts) for counts in used],
@@ -224,6 +227,10 @@ def _share(part: float, traffic: NDArray[np.int64]) -> float:
     """`part` of the whole traffic; 0 where there is no traffic."""
     total = traffic.sum()
     return float(part / total) if total else 0.0
+
+
+def _ratio(distortion: Distortion) -> float:
+    return distortion.before / distortion.variance if distortion.variance else 0.0
 
 
 def _relative_rise(distortion: Distortion) -> float:

@@ -201,7 +201,7 @@ def test_cost_is_relative_to_the_error_or_to_one_percent_of_the_variance():
     codes = np.array([[0], [0], [2]], dtype=np.int32)
     vectors = np.array([[0.0], [0.0], [20.0]], dtype=np.float32)
     health = health_of(codes, vectors, codebooks, [1, 1, 1])
-    assert health.mse_before == 0
+    assert health.mse_before == health.unexplained_share == 0
     assert health.resolution_cost == pytest.approx((1 / 3) / (0.01 * vectors.var()))
 
 

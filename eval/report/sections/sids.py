@@ -14,6 +14,7 @@ MEANINGS = {
     "sharing_rate": "items that share a SID in the end",
     "moved": "items that resolution gave another SID",
     "moved_prefix": "those of them that left their prefix",
+    "unexplained_share": "quantization error, as a share of the vectors' variance",
     "resolution_cost": "rise of the quantization error by resolution",
     "fullest_prefix_traffic": "training interactions under the busiest first code",
 }
