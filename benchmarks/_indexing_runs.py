@@ -1,4 +1,4 @@
-"""One small model for one way of indexing items, and what it ranks on validation."""
+"""One small model for one way of indexing items, and how it ranks."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recllm.catalog.split_names import SplitName
 from recllm.metrics.ranking import compute
 
 METRICS = ("hit@10", "ndcg@10")
@@ -22,7 +23,7 @@ class Trained:
         health: of its SIDs, as health.json has it.
         seconds: of the stage sft.
         steps: of training.
-        ranked: for each metric its value of each validation row.
+        ranked: for each metric its value of each row of the split.
         users: the user of each of these rows.
     """
 
@@ -37,8 +38,8 @@ class Trained:
         return float(self.ranked[metric].mean())
 
 
-def train(recipe: str, overrides: list[str], beams: int, threads: int) -> Trained:
-    """Run a recipe up to sft, and rank its validation rows."""
+def train(recipe: str, overrides: list[str], split: SplitName, beams: int, threads: int) -> Trained:
+    """Run a recipe up to sft, and rank the rows of a split."""
     import torch
 
     from recllm.catalog.histories import Sequences, SplitRows
@@ -50,24 +51,24 @@ def train(recipe: str, overrides: list[str], beams: int, threads: int) -> Traine
     torch.set_num_threads(threads)
     loaded = load_recipe(recipe, overrides)
     done = pipeline.run(loaded, "sft")
-    valid = SplitRows.read(done["split"].path, "valid", Sequences.read(done["split"].path))
+    rows = SplitRows.read(done["split"].path, split, Sequences.read(done["split"].path))
     recommender = Recommender.load(done["sft"].path / "model")
     found = recommender.rank(
-        valid.histories,
+        rows.histories,
         beams=beams,
         batch_tokens=loaded.eval.batch_tokens,
     )
-    ranks = ranks_of(found.items, valid.target)
+    ranks = ranks_of(found.items, rows.target)
     return Trained(
         health=json.loads((done["sid"].path / "health.json").read_text()),
         seconds=done["sft"].manifest.seconds,
         steps=done["sft"].manifest.counts["steps"],
         ranked={name: compute(name, ranks) for name in METRICS},
-        users=valid.user_ids,
+        users=rows.user_ids,
     )
 
 
-def rank_baselines(recipe: str, overrides: list[str]) -> dict[str, Trained]:
+def rank_baselines(recipe: str, overrides: list[str], split: SplitName) -> dict[str, Trained]:
     """Popularity and co-visitation on the same rows."""
     from recllm.catalog.histories import Sequences, SplitRows
     from recllm.cli import pipeline
@@ -78,7 +79,7 @@ def rank_baselines(recipe: str, overrides: list[str]) -> dict[str, Trained]:
         name: artifact.path
         for name, artifact in pipeline.run(load_recipe(recipe, overrides), "baselines").items()
     }
-    users = SplitRows.read(done["split"], "valid", Sequences.read(done["split"])).user_ids
+    users = SplitRows.read(done["split"], split, Sequences.read(done["split"])).user_ids
     return {
         name: Trained(
             health={},
@@ -87,5 +88,5 @@ def rank_baselines(recipe: str, overrides: list[str]) -> dict[str, Trained]:
             ranked={metric: compute(metric, rows.ranking.ranks) for metric in METRICS},
             users=users,
         )
-        for name, rows in read_baselines(done["baselines"], "valid").items()
+        for name, rows in read_baselines(done["baselines"], split).items()
     }
