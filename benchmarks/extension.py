@@ -46,7 +46,7 @@ from recllm.data_prep.embed import encode_new, read_vectors
 from recllm.metrics import bootstrap_interval, hit, ranks_of
 from recllm.models.recommender import Recommender
 
-SEED, RESAMPLES, BEAMS, LAST, MOST_ROWS = 0, 1000, 50, 5, 5000
+SEED, RESAMPLES, BEAMS, LAST = 0, 1000, 50, 5
 CUTOFFS = (10, 50)
 
 RECIPE = """
@@ -61,6 +61,7 @@ model: {{from_scratch: {{hidden: {hidden}, layers: 2, heads: 4, dropout: 0.2}}}}
 prompts: {{template: bare}}
 sft:
   drop_items: 0.3
+  validation_users: {users}
   trainer:
     num_train_epochs: {epochs}
     learning_rate: 2.0e-3
@@ -71,14 +72,16 @@ eval: {{exclude_history: true}}
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the model and its training."""
+    """Of the model and its training; and the most rows of either kind."""
 
     codes: int = 256
     hidden: int = 128
     epochs: int = 20
+    users: int = 1000
+    rows: int = 5000
 
 
-SMALL = Sizes(codes=64, hidden=64, epochs=6)
+SMALL = Sizes(codes=64, hidden=64, epochs=3, users=50, rows=300)
 
 
 @dataclass(frozen=True)
@@ -192,11 +195,11 @@ def new_rows(
 
 
 def warm_rows(
-    recipe: Recipe, stages: dict[str, Path], before: Recommender, after: Recommender
+    recipe: Recipe, stages: dict[str, Path], before: Recommender, after: Recommender, most: int
 ) -> Iterator[Result]:
     """The test rows of the split, whose targets are old items."""
     rows = SplitRows.read(stages["split"], "test", Sequences.read(stages["split"]))
-    chosen = some(len(rows))
+    chosen = some(len(rows), most)
     histories = [rows.history(row) for row in chosen]
     users = [rows.user_ids[row] for row in chosen]
     for case, recommender in (("before", before), ("after", after)):
@@ -206,9 +209,9 @@ def warm_rows(
         yield Result.of_ranks(recipe.embed.encoder.name, name, ranks, users)
 
 
-def some(rows: int) -> NDArray[np.int64]:
+def some(rows: int, most: int) -> NDArray[np.int64]:
     """At most so many of the rows, drawn at random."""
-    drawn = np.random.default_rng(SEED).permutation(rows)[:MOST_ROWS]
+    drawn = np.random.default_rng(SEED).permutation(rows)[:most]
     return np.sort(drawn)
 
 
@@ -238,20 +241,21 @@ def compare(results: list[Result]) -> Iterator[Row]:
 def main() -> None:
     """Measure both encoders on the same held-out items."""
     small = parse_small(__doc__)
+    sizes = SMALL if small else Sizes()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         log = _held_out.read_simulated(folder / "cache") if small else _held_out.read_beauty()
         targets = _held_out.take_away(log, folder, SEED)
-        rows = targets.take(some(len(targets)))
+        rows = targets.take(some(len(targets), sizes.rows))
         print(f"{len(log.items):,} items, {_held_out.SHARE:.0%} of them new; {len(rows):,} rows")
         results: list[Result] = []
         for encoder in ("fusion", "lsa"):
-            recipe, stages = train(folder, encoder, SMALL if small else Sizes())
+            recipe, stages = train(folder, encoder, sizes)
             before, after = (
                 Recommender.load(recipe.output_dir / name) for name in ("model", "extended")
             )
             results += new_rows(recipe, stages, rows, before, after)
-            results += warm_rows(recipe, stages, before, after)
+            results += warm_rows(recipe, stages, before, after, sizes.rows)
     print("\n| encoder | case | " + " | ".join(f"hit@{k}" for k in CUTOFFS) + " |")
     print("| --- | --- | " + " | ".join("---:" for _ in CUTOFFS) + " |")
     print("\n".join(map(str, results)))
