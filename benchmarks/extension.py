@@ -76,7 +76,7 @@ class Sizes:
 
     codes: int = 256
     hidden: int = 128
-    epochs: int = 20
+    epochs: int = 12
     users: int = 1000
     rows: int = 5000
 
