@@ -54,7 +54,7 @@ def train(recipe: str, overrides: list[str], split: SplitName, beams: int, threa
     rows = SplitRows.read(done["split"].path, split, Sequences.read(done["split"].path))
     recommender = Recommender.load(done["sft"].path / "model")
     found = recommender.rank(
-        rows.histories,
+        list(rows.histories),
         beams=beams,
         batch_tokens=loaded.eval.batch_tokens,
     )
