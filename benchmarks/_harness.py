@@ -23,7 +23,7 @@ class Row:
         case: what was measured; `bar` is the case that a figure is demanded of.
         recllm: the figure of recllm.
         peer: that of its peer.
-        unit: of both; more is better of rates ("…/s") and of hits ("hit@…"), less of all else.
+        unit: of both; more is better of rates ("…/s"), hit@k and ndcg@k, less of all else.
     """
 
     case: str
@@ -34,7 +34,7 @@ class Row:
     @property
     def ratio(self) -> float:
         """How many times better recllm is."""
-        more_is_better = self.unit.endswith("/s") or self.unit.startswith("hit@")
+        more_is_better = self.unit.endswith("/s") or self.unit.startswith(("hit@", "ndcg@"))
         return self.recllm / self.peer if more_is_better else self.peer / self.recllm
 
 
