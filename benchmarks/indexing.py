@@ -8,8 +8,8 @@ SIDs, the weights at the start, and the order of the rows); the best of these ov
 chosen, and that alone is run on test. `bar`: its hit@10 there, the mean over the seeds, against
 co-visitation's.
 
-Left out are `title`, whose paths of some 20 tokens (one of 391) a model from scratch cannot learn to
-write in ten minutes, and `import`, for which there is nothing to import.
+Left out are `title`, whose paths of some 20 tokens (one of 391) a model from scratch cannot learn
+to write in ten minutes, and `import`, for which there is nothing to import.
 
 Needs RECLLM_DATA, a folder with `amazon14-beauty`. Everything is kept in `runs/indexing`: a run
 that is stopped goes on where it was. With --small, the simulated log of the demo and one epoch.
