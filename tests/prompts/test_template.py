@@ -14,8 +14,8 @@ def test_parts_are_put_in_place_and_their_braces_left_alone() -> None:
 
 
 def test_only_a_template_that_ends_with_its_input_says_so() -> None:
-    assert Template.load("plain").ends_with_input
-    assert not Template.load("alpaca").ends_with_input
+    assert Template.load("plain").fits_all_targets
+    assert not Template.load("alpaca").fits_all_targets
 
 
 def test_a_users_file(tmp_path: Path) -> None:
@@ -28,8 +28,8 @@ def test_a_users_file(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("prompt: no placeholder\n", "must contain {input} once"),
-        ("prompt: '{input}'\nother: 1\n", "expected the one key 'prompt'"),
-        ("- a\n", "expected the one key 'prompt'"),
+        ("prompt: '{input}'\nother: 1\n", "expected the key 'prompt'"),
+        ("- a\n", "expected the key 'prompt'"),
         ("a: [\n", "cannot be read"),
     ],
 )
