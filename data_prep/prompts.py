@@ -60,12 +60,18 @@ class Prompts(Stage):
         return Template.load(self.recipe.prompts.template)
 
     def check(self) -> None:
-        """Refuse a template that does not fit, tasks without their files, tasks without SIDs."""
+        """Refuse a template that does not fit the tasks, and tasks without their files or SIDs."""
         template = self._template
         if self.recipe.sft.targets == "all" and not template.fits_all_targets:
             raise UserError(ALL_TARGETS_TEMPLATE)
         if template.chat and self.recipe.model.from_scratch is not None:
             raise UserError(NO_CHAT_TEMPLATE)
+        if len(self._mix) > 1 and "{instruction}" not in template.prompt:
+            raise UserError(
+                f"prompts.template has no {{instruction}}, by which a model tells the "
+                f"{len(self._mix)} tasks of sft.tasks apart; use prompts.template: plain, or one "
+                "task"
+            )
         for share in self._mix:
             check_text_file(share.task)
             if share.task.needs_sids and self.recipe.sid.quantizer.name == "title":

@@ -210,6 +210,10 @@ BAD = {
         "{{title_to_sid: 1}}", ["sid.quantizer=title"], nothing,
         ["sft.tasks.title-to-sid writes SIDs", "sid.quantizer: title"],
     ),
+    "tasks that no instruction tells apart": (
+        "{{seqrec: 1, sid_to_title: 1}}", ["prompts.template=bare"], nothing,
+        ["has no {instruction}", "2 tasks of sft.tasks"],
+    ),
     "a chat with a model from scratch": (
         "{{seqrec: 1}}", ["prompts.template=chat"], nothing, ["the tokenizer has none"],
     ),
