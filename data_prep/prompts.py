@@ -1,38 +1,27 @@
 """The stage `prompts`: the tokenizer with its SID tokens, and the training rows."""
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
-from recllm.catalog.histories import Sequences, SplitRows, read_moments
+from recllm.catalog.histories import Sequences, SplitRows, read_moments, read_ratings
 from recllm.catalog.items import Items
 from recllm.catalog.sids import TitleIndex, read_index
 from recllm.catalog.split_names import SPLITS
-from recllm.config.plugins import TASKS
 from recllm.config.schema import ModelSection
+from recllm.config.task_mix import TaskShare
+from recllm.data_prep.prompt_texts import check_text_file, read_texts, text_file_hash
+from recllm.data_prep.training_table import describe_samples, write_rows
 from recllm.errors import UserError
+from recllm.prompts.examples import CatalogText, Material
 from recllm.prompts.leaks import check_leaks
-from recllm.prompts.template import ALL_TARGETS_TEMPLATE, Template
-
-ROWS_A_WRITE = 20_000
-SAMPLES = 3
-
-SCHEMA = pa.schema(
-    {
-        "task": pa.string(),
-        "row": pa.int64(),
-        "input_ids": pa.list_(pa.int32()),
-        "labels": pa.list_(pa.int32()),
-    }
-)
+from recllm.prompts.tasks import RECOMMENDATION_TASK, Task
+from recllm.prompts.template import ALL_TARGETS_TEMPLATE, NO_CHAT_TEMPLATE, Template
 
 
 class Prompts(Stage):
@@ -44,27 +33,57 @@ class Prompts(Stage):
     publishes: ClassVar[dict[str, str]] = {"samples.md": "samples.md"}
 
     def settings(self) -> dict[str, Any]:
-        """The tokenizer, the template and the mix of tasks."""
-        template = Template.load(self.recipe.prompts.template)
+        """The tokenizer, the template and the mix of tasks, files by their content."""
         return {
             "tokenizer": tokenizer_identity(self.recipe.model),
-            "template": template.to_json(),
+            "template": self._template.to_json(),
             "max_history": self.recipe.prompts.max_history,
-            "tasks": self.recipe.sft.tasks,
+            "tasks": self._task_settings,
             "targets": self.recipe.sft.targets,
         }
 
+    @cached_property
+    def _task_settings(self) -> dict[str, Any]:
+        given = dict(self.recipe.sft.tasks)
+        for share in self._mix:
+            content = text_file_hash(share.task)
+            if content is not None:
+                given[share.task.name] = {**given[share.task.name], "file": content}
+        return given
+
+    @cached_property
+    def _mix(self) -> list[TaskShare]:
+        return self.recipe.sft.mix
+
+    @cached_property
+    def _template(self) -> Template:
+        return Template.load(self.recipe.prompts.template)
+
     def check(self) -> None:
-        """Refuse a template that does not fit the targets."""
-        template = Template.load(self.recipe.prompts.template)
-        if self.recipe.sft.targets == "all" and not template.ends_with_input:
+        """Refuse a template that does not fit the tasks, and tasks without their files or SIDs."""
+        template = self._template
+        if self.recipe.sft.targets == "all" and not template.fits_all_targets:
             raise UserError(ALL_TARGETS_TEMPLATE)
+        if template.chat and self.recipe.model.from_scratch is not None:
+            raise UserError(NO_CHAT_TEMPLATE)
+        if len(self._mix) > 1 and "{instruction}" not in template.prompt:
+            raise UserError(
+                f"prompts.template has no {{instruction}}, by which a model tells the "
+                f"{len(self._mix)} tasks of sft.tasks apart; use prompts.template: plain, or one "
+                "task"
+            )
+        for share in self._mix:
+            check_text_file(share.task)
+            if share.task.needs_sids and self.recipe.sid.quantizer.name == "title":
+                raise UserError(
+                    f"sft.tasks.{share.task.name} writes SIDs, but under sid.quantizer: title "
+                    "items go by their titles; set another quantizer, or leave the task out"
+                )
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Render the training rows of every task; see the base class."""
         from recllm.models.tokenizers import add_sid_tokens, load_tokenizer
         from recllm.prompts.renderer import Renderer
-        from recllm.prompts.tasks import CatalogText
         from recllm.prompts.training import check_depths
 
         sequences = Sequences.read(inputs["split"])
@@ -77,39 +96,122 @@ class Prompts(Stage):
         items = Items.read(inputs["filter"] / "items.parquet")
         sids = read_index(inputs["sid"] / "sids.parquet")
         check_depths(self.recipe, sids)
-        tokenizer = load_tokenizer(self.recipe.model, self._tokenizer_texts(items))
+        materials = self._materials(inputs["filter"], CatalogText(items, sids), sequences, splits)
+        tokenizer = load_tokenizer(self.recipe.model, self._tokenizer_texts(materials, items))
         add_sid_tokens(tokenizer, sids)
         tokenizer.save_pretrained(out / "tokenizer")
-        template = Template.load(self.recipe.prompts.template)
-        (out / "template.json").write_text(template.to_json())
+        (out / "template.json").write_text(self._template.to_json())
         renderer = Renderer(
-            template, CatalogText(items, sids), tokenizer, self.recipe.prompts.max_history
+            self._template, CatalogText(items, sids), tokenizer, self.recipe.prompts.max_history
         )
         if isinstance(sids, TitleIndex):
             counts |= _count_title_tokens(renderer)
-        rows = self._rows(renderer, sequences, splits["train"])
-        counts |= _write(rows, out / "train.parquet")
-        (out / "samples.md").write_text(_samples(out / "train.parquet", tokenizer))
+        rows = self._rows(renderer, materials, counts)
+        counts |= write_rows(rows, out / "train.parquet")
+        (out / "samples.md").write_text(describe_samples(out / "train.parquet", tokenizer))
         return counts
 
-    def _tokenizer_texts(self, items: Items) -> list[str]:
-        """Item texts, and the instructions often enough that they become few tokens."""
-        tasks = [TASKS.load(name) for name in self.recipe.sft.tasks]
-        instructions = [phrasing for task in tasks for phrasing in task.phrasings]
-        return items.texts() + instructions * max(10, len(items) // 10)
+    def _materials(
+        self,
+        filtered: Path,
+        catalog: CatalogText,
+        sequences: Sequences,
+        splits: Mapping[str, SplitRows],
+    ) -> dict[str, Material]:
+        """What each task is made of.
 
-    def _rows(self, renderer: Any, sequences: Sequences, train: SplitRows) -> Iterator[Any]:
+        Raises:
+            UserError: something that a task needs is missing.
+        """
+        catalog = catalog.separated(self._template.separator)
+        given = (catalog, sequences, splits["train"], self.recipe.prompts.max_history)
+        needs_ratings = any(share.task.needs_ratings for share in self._mix)
+        ratings = read_ratings(filtered, sequences) if needs_ratings else None
+        for share in self._mix:
+            _check_columns(share.task, catalog.items, has_ratings=ratings is not None)
+        return {
+            share.task.name: Material(*given, self.recipe.seed, ratings, read_texts(share.task))
+            for share in self._mix
+        }
+
+    def _tokenizer_texts(self, materials: Mapping[str, Material], items: Items) -> list[str]:
+        """Texts of items and tasks, and the instructions often, so that they become few tokens."""
+        instructions: list[str] = []
+        texts = items.texts()
+        for share in self._mix:
+            first, *others = share.task.forms
+            instructions += self._template.phrasings(share.task.name, first)
+            instructions += [phrasing for form in others for phrasing in form]
+            instructions += share.task.words
+            found = materials[share.task.name].texts
+            texts += found.texts if found is not None else []
+        return texts + instructions * max(10, len(items) // 10)
+
+    def _rows(
+        self, renderer: Any, materials: Mapping[str, Material], counts: dict[str, int]
+    ) -> Iterator[Any]:
+        """The rows of one task after the other; adds what was left out to `counts`."""
+        from recllm.prompts.mixing import example_rows
         from recllm.prompts.training import all_target_rows, last_target_rows
 
-        sft, seed = self.recipe.sft, self.recipe.seed
-        parts = []
-        for name, weight in sft.tasks.items():
-            task = TASKS.load(name)()
-            if sft.targets == "all":
-                parts.append(all_target_rows(renderer, task, sequences, weight, seed))
-            else:
-                parts.append(last_target_rows(renderer, task, train, weight, seed))
-        return chain.from_iterable(parts)
+        seed = self.recipe.seed
+        for share in self._mix:
+            task, material = share.task, materials[share.task.name]
+            if task.name == RECOMMENDATION_TASK:
+                if self.recipe.sft.targets == "all":
+                    sequences = material.sequences
+                    yield from all_target_rows(
+                        renderer, task, sequences, share.weight, seed, cap=share.cap
+                    )
+                else:
+                    yield from last_target_rows(
+                        renderer, task, material.rows, share.weight, seed, cap=share.cap
+                    )
+                continue
+            examples = task.examples(material)
+            _check_some(task, examples)
+            counts |= {f"{_key(task)}_{what}": number for what, number in examples.counts.items()}
+            yield from example_rows(
+                renderer,
+                task,
+                examples,
+                material.sequences,
+                weight=share.weight,
+                seed=seed,
+                cap=share.cap,
+            )
+
+
+def _key(task: Task) -> str:
+    return task.name.replace("-", "_")
+
+
+def _check_columns(task: Task, items: Items, has_ratings: bool) -> None:
+    """Refuse a task for which the log or the items lack a column.
+
+    Raises:
+        UserError: they do.
+    """
+    for column in task.item_columns:
+        if column not in items.columns:
+            raise UserError(
+                f"sft.tasks.{task.name} needs a column {column!r} of the items, which have "
+                f"{', '.join(items.columns)}; give one (data.columns), or leave the task out"
+            )
+    if task.needs_ratings and not has_ratings:
+        raise UserError(
+            f"sft.tasks.{task.name} needs ratings, but the log has no column of them; name one "
+            "(data.columns.rating), or leave the task out"
+        )
+
+
+def _check_some(task: Task, examples: Any) -> None:
+    if not len(examples):
+        reasons = ", ".join(f"{number} {what}" for what, number in examples.counts.items())
+        raise UserError(
+            f"sft.tasks.{task.name} has nothing to train on ({reasons.replace('_', ' ')}); give "
+            "what is missing, or leave the task out"
+        )
 
 
 def tokenizer_identity(model: ModelSection) -> Any:
@@ -157,48 +259,3 @@ def _check_all_are_targets(sequences: Sequences, train: SplitRows) -> None:
             f"{len(train):,}: its histories are ready-made, or some of their items are no "
             "targets; use sft.targets: last"
         )
-
-
-def _write(rows: Iterator[Any], path: Path) -> dict[str, int]:
-    """Write training rows in parts; returns how many rows, tokens and supervised tokens."""
-    counts = {"rows": 0, "tokens": 0, "supervised_tokens": 0}
-    with pq.ParquetWriter(path, SCHEMA) as writer:
-        batch: list[dict[str, Any]] = []
-        for row in rows:
-            batch.append(vars(row))
-            counts["rows"] += 1
-            counts["tokens"] += len(row.input_ids)
-            counts["supervised_tokens"] += sum(label >= 0 for label in row.labels)
-            if len(batch) == ROWS_A_WRITE:
-                writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
-                batch = []
-        writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
-    if counts["rows"] == 0:
-        raise UserError(
-            "there is nothing to train on: no user has two training interactions; "
-            "give a longer log, or filter less (data.k_core, data.min_rating)"
-        )
-    return counts
-
-
-def _samples(path: Path, tokenizer: Any) -> str:
-    """A few rows of each task as text, with what carries loss marked."""
-    table = pq.read_table(path)
-    lines = ["# Training rows", "", "Text that carries loss stands between ⟦ and ⟧."]
-    for task in sorted(set(table["task"].to_pylist())):
-        rows = table.filter(pc.field("task") == task).slice(0, SAMPLES).to_pylist()
-        lines += ["", f"## {task}"]
-        for row in rows:
-            lines += ["", f"Row {row['row']} of the log:", "", "```text", _marked(row, tokenizer)]
-            lines += ["```"]
-    return "\n".join(lines) + "\n"
-
-
-def _marked(row: dict[str, Any], tokenizer: Any) -> str:
-    text, inside, run = "", False, []
-    for token, label in zip(row["input_ids"], row["labels"], strict=True):
-        if (label >= 0) != inside:
-            text += tokenizer.decode(run) + ("⟧" if inside else "⟦")
-            inside, run = not inside, []
-        run.append(token)
-    return text + tokenizer.decode(run) + ("⟧" if inside else "")

@@ -116,6 +116,15 @@ class Sequences:
         """The training part of every sequence as a list of views."""
         return list(self.training)
 
+    def owners(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The sequence that each place of the flat arrays is in."""
+        return np.searchsorted(self.offsets, places, side="right") - 1
+
+    def is_training(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the interaction at each place of the flat arrays is a training interaction."""
+        owners = self.owners(places)
+        return places - self.offsets[owners] < self.train_ends[owners]
+
 
 @dataclass(frozen=True)
 class SplitRows:
@@ -180,14 +189,35 @@ def read_moments(
     if cut is None:
         return None
     table = pq.read_table(folder / "interactions.parquet", columns=["row", "timestamp"])
-    if not np.array_equal(table["row"].to_numpy(), sequences.rows):
-        raise ValueError(f"{folder}: expected the interactions that the sequences are made of")
+    _require_same_rows(folder, table, sequences)
     times = table["timestamp"].to_numpy()
     if cut == "time":
         return times
     places = np.empty(len(times), dtype=np.int64)
     places[np.lexsort((sequences.rows, times))] = np.arange(len(times))
     return places
+
+
+def read_ratings(folder: Path, sequences: Sequences) -> NDArray[np.float64] | None:
+    """(interactions,) the ratings of the sequences' interactions, NaN where there is none.
+
+    Args:
+        folder: that of the filter stage that the sequences were made from.
+
+    Returns:
+        None for a log without ratings.
+    """
+    path = folder / "interactions.parquet"
+    if "rating" not in pq.read_schema(path).names:
+        return None
+    table = pq.read_table(path, columns=["row", "rating"])
+    _require_same_rows(folder, table, sequences)
+    return table["rating"].to_numpy().astype(np.float64)
+
+
+def _require_same_rows(folder: Path, table: pa.Table, sequences: Sequences) -> None:
+    if not np.array_equal(table["row"].to_numpy(), sequences.rows):
+        raise ValueError(f"{folder}: expected the interactions that the sequences are made of")
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:

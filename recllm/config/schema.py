@@ -4,17 +4,16 @@ A section that chooses a plugin by name (`data.source: files`) takes that plugin
 its own keys; validated, the field holds the plugin itself. `recllm.config.validation` does this.
 """
 
-import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from recllm.config import plugins
 from recllm.config.model_section import ModelSection
-from recllm.config.registry import unknown_name
 from recllm.config.section import Section
 from recllm.config.spark_section import SparkSection
+from recllm.config.task_mix import TaskShare, canonical_tasks, read_share
 from recllm.config.times import Moment, to_seconds
 
 Scoring = Literal["vocab", "level", "trie"]
@@ -144,7 +143,11 @@ class PromptSection(Section):
 class SftSection(Section):
     """Supervised fine-tuning. `trainer` goes to TRL's SFTConfig as it is."""
 
-    tasks: dict[str, float] = Field(default={"seqrec": 1.0}, min_length=1)
+    tasks: dict[str, Any] = Field(
+        default={"seqrec": 1.0},
+        min_length=1,
+        description="task: weight, or {weight: …, cap: …} and the task's own options",
+    )
     targets: Literal["last", "all"] = "last"
     loss: Literal["vocab", "level"] = Field(
         default="vocab", description="level: normalised over the codes of a SID's level"
@@ -159,13 +162,25 @@ class SftSection(Section):
     patience: int = Field(default=3, ge=1, description="evaluations without a better ndcg@10")
     trainer: dict[str, Any] = Field(default={})
 
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_are_known(cls, tasks: dict[str, Any]) -> dict[str, Any]:
+        return canonical_tasks(tasks)
+
+    @property
+    def mix(self) -> list[TaskShare]:
+        """The tasks with their options, weights and caps, in the recipe's order."""
+        return [read_share(name, given) for name, given in self.tasks.items()]
+
     @model_validator(mode="after")
-    def _tasks_are_known(self) -> "SftSection":
-        for task, weight in self.tasks.items():
-            if task.replace("_", "-") not in plugins.TASKS.names():
-                raise ValueError(unknown_name("task", task, plugins.TASKS.names()))
-            if not 0 < weight < math.inf:
-                raise ValueError(f"the weight of task {task!r} must be above 0, found {weight}")
+    def _all_targets_can_be_trained(self) -> "SftSection":
+        lone = [share.task.name for share in self.mix if share.task.trains_one_target]
+        if self.targets == "all" and lone:
+            raise ValueError(
+                f"targets: all trains every position of a sequence at once, but {', '.join(lone)} "
+                "shows a history in another way than it answers, so that a longer prompt does not "
+                "continue a shorter one; set targets: last, or leave the task out"
+            )
         return self
 
     @model_validator(mode="after")

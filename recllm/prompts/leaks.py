@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.errors import UserError
+from recllm.prompts.examples import NOWHERE, Examples
 
 
 @dataclass(frozen=True)
@@ -121,3 +122,38 @@ def count_repeats(rows: SplitRows) -> int:
     repeated = np.zeros(len(rows), dtype=bool)
     repeated[span[items == rows.target[span]]] = True
     return int(repeated.sum())
+
+
+def check_examples(
+    task: str, examples: Examples, sequences: Sequences, held_out: bool = False
+) -> None:
+    """Refuse examples of a task that show their target, something later, or what is held out.
+
+    Args:
+        held_out: whether the examples may be of valid and test rows.
+
+    Raises:
+        UserError: some do.
+    """
+    target, seen = examples.target, examples.seen
+    asked, shown = target != NOWHERE, seen != NOWHERE
+    # in the first place where there is none, which counts for nothing
+    at, last = np.maximum(target, 0), np.maximum(seen, 0)
+    other = sequences.owners(at) != sequences.owners(last)
+    faults = {
+        "show their target or a later interaction": asked & shown & (seen >= target),
+        "show interactions of another sequence": asked & shown & other,
+    }
+    if not held_out and (asked | shown).any():
+        trained = sequences.is_training(at), sequences.is_training(last)
+        faults["ask for an interaction that is not trained on"] = asked & ~trained[0]
+        fault = "show, or were written from, an interaction that is not trained on"
+        faults[fault] = shown & ~trained[1]
+    rows = examples.rows(sequences)
+    leaks = [
+        leak
+        for fault, wrong in faults.items()
+        for leak in _leak(f"examples of task {task} {fault}", wrong, rows)
+    ]
+    if leaks:
+        raise UserError("leak: " + "; ".join(map(str, leaks)))

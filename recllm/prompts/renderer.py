@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
 from recllm.catalog.histories import History
 from recllm.config.plugins import TASKS
 from recllm.errors import UserError
-from recllm.prompts.tasks import CatalogText, Task
+from recllm.prompts.tasks import RECOMMENDATION_TASK, CatalogText, HistoryTask, Task
 from recllm.prompts.template import Template
-
-RECOMMENDATION_TASK = "seqrec"
 
 
 @dataclass(frozen=True)
@@ -27,25 +26,57 @@ class Renderer:
     tokenizer: PreTrainedTokenizerBase
     max_history: int
 
-    def prompt_text(self, task: Task, history: History, phrasing: int = 0) -> str:
-        """The text of a task's prompt for a history."""
-        shown = task.input(self.catalog, history[-self.max_history :])
-        return self.template.render(task.phrasings[phrasing], shown)
+    @cached_property
+    def shown_catalog(self) -> CatalogText:
+        """The catalogue as the template has it written."""
+        return self.catalog.separated(self.template.separator)
 
-    def recommendation_prompts(self, histories: Sequence[History]) -> list[list[int]]:
+    def phrasings(self, task: Task, form: int = 0) -> tuple[str, ...]:
+        """The ways to put the instruction of one form of a task: the template's, or its own."""
+        own = task.forms[form]
+        return self.template.phrasings(task.name, own) if form == 0 else own
+
+    def prompt_text(self, task: HistoryTask, history: History, phrasing: int = 0) -> str:
+        """The text of a task's prompt for a history."""
+        shown = task.input(self.shown_catalog, history[-self.max_history :])
+        return self.text(self.phrasings(task)[phrasing], shown)
+
+    def text(self, instruction: str, shown: str) -> str:
+        """The text of a prompt with this instruction and input."""
+        return self.template.render(instruction, shown, self.tokenizer)
+
+    def recommendation_prompts(
+        self, histories: Sequence[History], phrasing: int = 0
+    ) -> list[list[int]]:
         """The token ids of the prompt that asks for the next item, for each history.
 
+        Args:
+            phrasing: which of `recommendation_phrasings` puts the question.
+
         Raises:
-            UserError: a history is empty.
+            UserError: a history is empty, or there is no such phrasing.
         """
         if any(len(history) == 0 for history in histories):
             raise UserError("a history is empty; a recommendation needs at least one item")
-        task: Task = TASKS.load(RECOMMENDATION_TASK)()
-        return self.encode_prompts([self.prompt_text(task, history) for history in histories])
+        known = len(self.recommendation_phrasings)
+        if not 0 <= phrasing < known:
+            raise UserError(f"phrasing: expected a number from 0 to {known - 1}, found {phrasing}")
+        task: HistoryTask = TASKS.load(RECOMMENDATION_TASK)()
+        return self.encode_prompts(
+            [self.prompt_text(task, history, phrasing) for history in histories]
+        )
+
+    @property
+    def recommendation_phrasings(self) -> tuple[str, ...]:
+        """The ways in which the next item can be asked for."""
+        return self.phrasings(TASKS.load(RECOMMENDATION_TASK)())
 
     def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of prompts, with the tokenizer's own start token where it has one."""
-        return self._encode(texts, add_special_tokens=True)
+        """Token ids of prompts, with the tokenizer's own start token where it has one.
+
+        A chat template writes its start token itself.
+        """
+        return self._encode(texts, add_special_tokens=not self.template.chat)
 
     def encode_answers(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of completions, without start or end tokens."""

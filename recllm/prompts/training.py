@@ -10,7 +10,7 @@ from recllm.catalog.sids import ItemIndex
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.prompts.renderer import Renderer
-from recllm.prompts.tasks import Task
+from recllm.prompts.tasks import HistoryTask
 from recllm.prompts.template import ALL_TARGETS_TEMPLATE
 
 IGNORED = -100
@@ -22,13 +22,14 @@ class TrainingRow:
     """One row for the trainer.
 
     Attributes:
-        row: the log row of its last target.
+        row: the log row of its last target, or of the last interaction that it was written from;
+            None where it is of the catalogue alone.
         input_ids: prompt and answer(s).
         labels: the same ids where there is loss, -100 elsewhere.
     """
 
     task: str
-    row: int
+    row: int | None
     input_ids: list[int]
     labels: list[int]
 
@@ -44,35 +45,47 @@ class _Draft:
 
 
 def last_target_rows(
-    renderer: Renderer, task: Task, rows: SplitRows, weight: float, seed: int
+    renderer: Renderer,
+    task: HistoryTask,
+    rows: SplitRows,
+    weight: float,
+    seed: int,
+    *,
+    cap: int | None = None,
 ) -> Iterator[TrainingRow]:
     """One row of each (history, target), the answer closed by the end-of-sequence token.
 
     Args:
         weight: how often each row is taken: 1 once, 0.5 a random half of the rows, 2 twice.
+        cap: at most so many rows, a random part of them; None: all.
     """
     rng = np.random.default_rng(seed)
     end = [end_token(renderer)]
-    chosen = _take(len(rows), weight, rng)
+    chosen = _take(len(rows), weight, rng, cap)
+    answers_of, phrased = task.answers(renderer.catalog), len(renderer.phrasings(task))
     for first in range(0, len(chosen), BATCH):
         batch = chosen[first : first + BATCH]
-        phrasings = rng.integers(len(task.phrasings), size=len(batch))
+        phrasings = rng.integers(phrased, size=len(batch))
         prompts = renderer.encode_prompts(
             [
                 renderer.prompt_text(task, rows.history(i), phrasing)
                 for i, phrasing in zip(batch, phrasings, strict=True)
             ]
         )
-        answers = renderer.encode_answers(
-            [task.answer(renderer.catalog, int(rows.target[i])) for i in batch]
-        )
+        answers = renderer.encode_answers([answers_of[int(rows.target[i])] for i in batch])
         for i, prompt, answer in zip(batch, prompts, answers, strict=True):
             labels = [IGNORED] * len(prompt) + answer + end
             yield TrainingRow(task.name, int(rows.row[i]), prompt + answer + end, labels)
 
 
 def all_target_rows(
-    renderer: Renderer, task: Task, sequences: Sequences, weight: float, seed: int
+    renderer: Renderer,
+    task: HistoryTask,
+    sequences: Sequences,
+    weight: float,
+    seed: int,
+    *,
+    cap: int | None = None,
 ) -> Iterator[TrainingRow]:
     """A user's sequence in one pass, with loss on every item after the first.
 
@@ -83,11 +96,11 @@ def all_target_rows(
     Raises:
         UserError: the template or task does not make a longer prompt continue a shorter one.
     """
-    if not renderer.template.ends_with_input:
+    if not renderer.template.fits_all_targets:
         raise UserError(ALL_TARGETS_TEMPLATE)
     rng = np.random.default_rng(seed)
-    drafts = list(_windows(sequences, renderer.max_history, len(task.phrasings), rng))
-    drafts = [drafts[i] for i in _take(len(drafts), weight, rng)]
+    drafts = list(_windows(sequences, renderer.max_history, len(renderer.phrasings(task)), rng))
+    drafts = [drafts[i] for i in _take(len(drafts), weight, rng, cap)]
     for first in range(0, len(drafts), BATCH):
         yield from _render(renderer, task, drafts[first : first + BATCH])
 
@@ -109,17 +122,15 @@ def _windows(
             trained = stop
 
 
-def _render(renderer: Renderer, task: Task, drafts: list[_Draft]) -> Iterator[TrainingRow]:
+def _render(renderer: Renderer, task: HistoryTask, drafts: list[_Draft]) -> Iterator[TrainingRow]:
+    texts = task.answers(renderer.catalog)
     prompts = renderer.encode_prompts(
         [renderer.prompt_text(task, d.items[:-1], d.phrasing) for d in drafts]
     )
     answers = renderer.encode_answers(
-        [
-            "".join(task.answer(renderer.catalog, item) for item in d.items[-d.targets :])
-            for d in drafts
-        ]
+        ["".join(texts[item] for item in d.items[-d.targets :]) for d in drafts]
     )
-    last = renderer.encode_answers([task.answer(renderer.catalog, d.items[-1]) for d in drafts])
+    last = renderer.encode_answers([texts[d.items[-1]] for d in drafts])
     for draft, prompt, answer, final in zip(drafts, prompts, answers, last, strict=True):
         ids = prompt + final
         if ids[-len(answer) :] != answer:
@@ -148,8 +159,13 @@ def end_token(renderer: Renderer) -> int:
     return token
 
 
-def _take(count: int, weight: float, rng: np.random.Generator) -> np.ndarray:
-    """Indices of `count` rows, each `weight` times; a fraction is a random subset."""
+def _take(
+    count: int, weight: float, rng: np.random.Generator, cap: int | None = None
+) -> np.ndarray:
+    """Indices of `count` rows, each `weight` times, in all at most `cap`; parts are random."""
     whole, fraction = divmod(weight, 1)
     part = np.sort(rng.permutation(count)[: round(fraction * count)])
-    return np.concatenate([np.tile(np.arange(count), int(whole)), part]).astype(np.int64)
+    taken = np.concatenate([np.tile(np.arange(count), int(whole)), part]).astype(np.int64)
+    if cap is None or cap >= len(taken):
+        return taken
+    return taken[np.sort(rng.permutation(len(taken))[:cap])]

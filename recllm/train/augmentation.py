@@ -20,6 +20,9 @@ class ItemDropout:
     and masks of CL4SRec, Xie et al., 2022). How likely an item is left out is drawn for each
     batch, evenly between 0 and `most`, so that rows of like length stay so.
 
+    Rows that answer in text, or that close their answer, are no sequences but of other tasks: they
+    stay as they are.
+
     A batch draws from its own content and the seed: a resumed training draws what an
     uninterrupted one would.
     """
@@ -58,6 +61,8 @@ class ItemDropout:
     ) -> dict[str, Any]:
         ids, labels = np.asarray(row["input_ids"]), np.asarray(row["labels"])
         item = self._items(ids)
+        if (labels[item < 0] != IGNORED).any():
+            return row
         left_out = rng.random(item.max(initial=-1) + 1) < chance
         left_out = np.append(left_out, False)  # for the text, item -1, too
         kept = ~left_out[item]

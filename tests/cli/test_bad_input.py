@@ -86,7 +86,7 @@ RECIPES = [
     recipe("a misspelt key", "data: {kcore: 3}", "data.kcore", "did you mean 'k_core'?"),
     recipe("a misspelt nested key", "sid: {health: {min_utilization: 0}}", "min_utilisation"),
     recipe("a misspelt plugin", "embed: {encoder: fussion}", "embed.encoder", "'fusion'"),
-    recipe("a misspelt task", "sft: {tasks: {seqrecs: 1}}", "sft: unknown task", "'seqrec'?"),
+    recipe("a misspelt task", "sft: {tasks: {seqrecs: 1}}", "sft.tasks.seqrecs", "'seqrec'?"),
     recipe("a misspelt trainer field", "sft: {trainer: {learning_rat: 1}}", "'learning_rate'"),
     recipe("a trainer field of recllm's own", "sft: {trainer: {seed: 3}}", "sft.trainer.seed"),
     recipe("an option of another plugin", "data: {users: 10}", "data.users", "unknown key"),

@@ -8,7 +8,8 @@ import pytest
 from builders import make_rows, make_sequences
 
 from recllm.errors import UserError
-from recllm.prompts.leaks import check_leaks, find_leaks
+from recllm.prompts.examples import Example, Examples
+from recllm.prompts.leaks import check_examples, check_leaks, find_leaks
 
 SEQUENCES = make_sequences([[1, 2, 3, 2, 4], [5, 6, 7, 8, 9]], [3, 3])
 TRAIN = make_rows(SEQUENCES, [(0, 0, 1), (0, 0, 2), (1, 0, 1), (1, 0, 2)])
@@ -81,3 +82,40 @@ def test_a_global_cut_holds_for_everybody(changes: dict[int, int], expected: lis
 def test_all_leaks_are_told_at_once() -> None:
     with pytest.raises(UserError, match=r"rows of valid have .*; 2 interactions are targets in"):
         check_leaks(SEQUENCES, {"valid": TRAIN, "test": VALID, "train": VALID})
+
+
+def examples(pairs: list[tuple[int, int]]) -> Examples:
+    """Examples of (target, seen), as places in the sequences."""
+    target, seen = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
+    return Examples(np.arange(len(pairs)), target, seen, lambda _: Example("", ""))
+
+
+@pytest.mark.parametrize(
+    ("pair", "fault"),
+    [
+        ((2, 1), None),
+        ((6, -1), None),
+        ((-1, 7), None),
+        ((-1, -1), None),
+        ((1, 1), "show their target or a later interaction, such as row 1 of the log"),
+        ((1, 2), "show their target or a later interaction"),
+        ((3, 2), "ask for an interaction that is not trained on, such as row 3 of the log"),
+        ((-1, 8), "written from, an interaction that is not trained on, such as row 8"),
+        ((6, 1), "show interactions of another sequence, such as row 6 of the log"),
+    ],
+)
+def test_examples_are_judged_by_where_they_come_from(
+    pair: tuple[int, int], fault: str | None
+) -> None:
+    given = examples([(2, 0), pair, (-1, -1)])
+    if fault is None:
+        check_examples("some-task", given, SEQUENCES)
+        return
+    with pytest.raises(UserError, match=f"leak: 1 examples of task some-task .*{fault}"):
+        check_examples("some-task", given, SEQUENCES)
+
+
+def test_examples_of_held_out_rows_may_see_what_came_before() -> None:
+    check_examples("some-task", examples([(3, 2), (4, 3)]), SEQUENCES, held_out=True)
+    with pytest.raises(UserError, match="show their target"):
+        check_examples("some-task", examples([(3, 4)]), SEQUENCES, held_out=True)

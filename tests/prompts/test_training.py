@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from recllm.errors import UserError
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks.seqrec import SequentialRecommendation
-from recllm.prompts.training import IGNORED, all_target_rows, last_target_rows
+from recllm.prompts.training import IGNORED, TrainingRow, all_target_rows, last_target_rows
 
 
 class OnePhrasing(SequentialRecommendation):
@@ -92,10 +92,24 @@ def test_weights_repeat_or_sample_rows(make_renderer) -> None:
 
     def taken(weight: float, seed: int = 0) -> list[int]:
         drawn = last_target_rows(make_renderer(), OnePhrasing(), rows, weight, seed)
-        return sorted(row.row for row in drawn)
+        return sorted(row.row for row in drawn if row.row is not None)
 
     assert taken(2.0) == sorted([*range(1, 9)] * 2)
     half = taken(0.5)
     assert len(half) == len(set(half)) == 4
     assert half == taken(0.5)
     assert len(taken(1.25)) == 10
+
+
+def test_a_cap_takes_a_part_of_the_rows(make_renderer) -> None:
+    sequences = make_sequences([[1, 2, 3, 4, 5, 6, 7, 8, 9]] * 3)
+    rows = make_rows(sequences, [(0, 0, end) for end in range(1, 9)])
+    renderer, task = make_renderer(), OnePhrasing()
+
+    def last(cap: int | None) -> list[TrainingRow]:
+        return list(last_target_rows(renderer, task, rows, 2.0, 0, cap=cap))
+
+    assert len(last(5)) == 5
+    assert all(row in last(None) for row in last(5))
+    assert last(16) == last(99) == last(None)
+    assert len(list(all_target_rows(renderer, task, sequences, 1.0, 0, cap=2))) == 2

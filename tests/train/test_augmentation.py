@@ -76,3 +76,15 @@ def test_as_many_items_are_left_out_as_asked() -> None:
 def test_only_whole_sequences_lose_items() -> None:
     with pytest.raises(UserError, match="set targets: all"):
         load_recipe("demo", ["sft.targets=last", "sft.drop_items=0.5"])
+
+
+@given(histories, st.floats(0, 0.99))
+def test_rows_of_other_tasks_stay_as_they_are(items: list[tuple[int, int]], most: float) -> None:
+    """A title and its closed SID, and a history whose answer is a text."""
+    end = 2
+    sequence = make_row(items, 1)
+    closed = {name: [*values, end] for name, values in make_row(items[:1], 1).items()}
+    ids, text = make_row(items, 1)["input_ids"], [5, 99]
+    told = {"input_ids": ids + text, "labels": [IGNORED] * len(ids) + text}
+    rows = ItemDropout(identity, TOKENS, most, seed=0)([closed, sequence, told])["rows"]
+    assert [rows[0], rows[2]] == [closed, told]

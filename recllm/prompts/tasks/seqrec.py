@@ -1,12 +1,13 @@
 """Sequential recommendation: the SIDs of a history, continued with the next item's SID."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from recllm.catalog.histories import History
-from recllm.prompts.tasks import CatalogText, Task
+from recllm.prompts.tasks import CatalogText, HistoryTask
 
 
-class SequentialRecommendation(Task):
+class SequentialRecommendation(HistoryTask):
     """SID history -> next SID, the main task of LC-Rec and MiniOneRec.
 
     Under `sid.quantizer: title` titles take the SIDs' place, as in BIGRec.
@@ -17,12 +18,17 @@ class SequentialRecommendation(Task):
         "What comes next after these items?",
         "Name the item this person picks next:",
     )
+    needs_sids: ClassVar = False
+
+    @property
+    def trains_one_target(self) -> bool:
+        """False: its prompt ends as it answers, so that a longer one continues a shorter one."""
+        return False
 
     def input(self, catalog: CatalogText, history: History) -> str:
         """SIDs side by side, titles one a line: a longer history starts as a shorter one does."""
-        separator = catalog.sids.separator
-        return "".join(catalog.sid_texts[item] + separator for item in history)
+        return catalog.sid_history(history)
 
-    def answer(self, catalog: CatalogText, target: int) -> str:
-        """The target's SID, or its title."""
-        return catalog.sid_texts[target]
+    def answers(self, catalog: CatalogText) -> Sequence[str]:
+        """The SIDs, or the titles."""
+        return catalog.sid_texts

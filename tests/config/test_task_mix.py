@@ -1,0 +1,118 @@
+"""The mix of tasks: weights alone or with caps and options, and what is said of mistakes."""
+
+from pathlib import Path
+
+import pytest
+
+from recllm.config.loading import load_recipe, to_yaml
+from recllm.config.validation import dump
+from recllm.errors import UserError
+
+MINIMAL = "output_dir: runs/x\nmodel: {from_scratch: {hidden: 32, heads: 2}}\n"
+
+#: As MiniOneRec's SFT (Kong et al., 2025) joins its data sets, and LC-Rec's (Zheng et al., 2024).
+MINIONEREC = "{seqrec: 1, title_to_sid: 1, sid_to_title: 1, sid_history_to_title: 1}"
+LCREC = """
+    seqrec: 1
+    title_to_sid: 0.5
+    description_to_sid: {weight: 0.5, max_words: 40}
+    sid_to_title: 0.5
+    sid_to_description: 0.5
+    title_history_to_sid: 0.25
+    sid_history_to_title: {weight: 0.25, cap: 100000}
+    sid_history_to_description: 0.25
+    item_search: {file: intents.csv}
+    preference: {file: preferences.csv, direction: to_text, cap: 100000}
+"""
+
+
+def load(folder: Path, text: str):
+    path = folder / "recipe.yaml"
+    path.write_text(MINIMAL + text)
+    return load_recipe(str(path))
+
+
+@pytest.mark.parametrize("mix", [MINIONEREC, LCREC])
+def test_the_papers_mixes_can_be_written_and_come_back(tmp_path: Path, mix: str) -> None:
+    recipe = load(tmp_path, f"sft:\n  tasks: {mix}\n")
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(to_yaml(recipe))
+    again = load_recipe(str(resolved))
+    assert again == recipe and again.sft.mix == recipe.sft.mix
+
+
+def test_a_value_is_a_weight_or_has_options(tmp_path: Path) -> None:
+    tasks = "{title_to_sid: 2, tallrec: {liked_above: 3.5, cap: 64}}"
+    recipe = load(tmp_path, f"sft: {{tasks: {tasks}}}\n")
+    assert dump(recipe)["sft"]["tasks"] == {
+        "title-to-sid": 2.0,
+        "tallrec": {"weight": 1.0, "cap": 64, "liked_above": 3.5},
+    }
+    first, second = recipe.sft.mix
+    assert (first.task.name, first.weight, first.cap) == ("title-to-sid", 2.0, None)
+    assert (second.task.liked_above, second.weight, second.cap) == (3.5, 1.0, 64)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected"),
+    [
+        ("{title_to_sids: 1}", ["sft.tasks.title_to_sids: unknown task 'title_to_sids'; did you"]),
+        (
+            "{tallrec: {liked_abov: 3}}",
+            ["sft.tasks.tallrec.liked_abov: unknown key; did you mean 'liked_above'?"],
+        ),
+        ("{seqrec: {wieght: 3}}", ["sft.tasks.seqrec.wieght: unknown key; did you mean 'weight'?"]),
+        ("{seqrec: {weight: 0}}", ["sft.tasks.seqrec.weight: the weight of task 'seqrec' must be"]),
+        ("{seqrec: often}", ["sft.tasks.seqrec: the weight of task 'seqrec' must be above 0, fou"]),
+        ("{seqrec: true}", ["sft.tasks.seqrec: the weight of task 'seqrec' must be above 0, foun"]),
+        ("{seqrec: {cap: 0}}", ["sft.tasks.seqrec.cap: expected a whole number of rows from 1, "]),
+        ("{seqrec: {cap: 1.5}}", ["sft.tasks.seqrec.cap: expected a whole number of rows from 1"]),
+        ("{tallrec: {liked_above: high}}", ["sft.tasks.tallrec.liked_above: expected a valid nu"]),
+        ("{preference: 1}", ["sft.tasks.preference.file: is required, but missing"]),
+        (
+            "{item_search: {history: sometimes}}",
+            ["sft.tasks.item_search.history: expected 'never', 'mixed' or 'always', found 'some"],
+        ),
+        ("{sid_to_title: 1, sid-to-title: 2}", ["sft.tasks.sid-to-title: the task 'sid-to-title"]),
+        ("{}", ["sft.tasks: expected"]),
+        ("[seqrec]", ["sft.tasks: expected"]),
+        (
+            "{seqrek: 1, tallrec: {cap: -1, liked_above: x}, '{a}': 1}",
+            [
+                "sft.tasks.seqrek: unknown task",
+                "sft.tasks.tallrec.cap: expected",
+                "sft.tasks.tallrec.liked_above: expected",
+                "sft.tasks.{a}: unknown task '{a}'",
+            ],
+        ),
+    ],
+)
+def test_every_mistake_is_told_with_its_place(
+    tmp_path: Path, tasks: str, expected: list[str]
+) -> None:
+    with pytest.raises(UserError) as error:
+        load(tmp_path, f"sft: {{tasks: {tasks}}}\n")
+    found = [line.strip() for line in str(error.value).splitlines()[1:]]
+    assert len(found) == len(expected)
+    for line, start in zip(found, expected, strict=True):
+        assert line.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "lone"),
+    [
+        ("{seqrec: 1, title_to_sid: 1, sid_to_description: 1}", None),
+        ("{seqrec: 1, item_search: {file: a, history: never}}", None),
+        ("{seqrec: 1, bigrec: 1, tallrec: 1, sid_to_title: 1}", "bigrec, tallrec"),
+        ("{seqrec: 1, item_search: {file: a}}", "item-search"),
+    ],
+)
+def test_all_targets_go_with_tasks_of_the_catalogue(
+    tmp_path: Path, tasks: str, lone: str | None
+) -> None:
+    text = f"sft: {{targets: all, tasks: {tasks}}}\n"
+    if lone is None:
+        load(tmp_path, text)
+        return
+    with pytest.raises(UserError, match=f"sft: targets: all trains every position .* but {lone} s"):
+        load(tmp_path, text)
