@@ -67,6 +67,8 @@ def run_launch(launch: Launch) -> int:
     with tempfile.TemporaryDirectory(prefix="recllm-") as folder:
         outcome = Path(folder) / "outcome"
         told = {ASKED: str(launch.processes), OUTCOME: str(outcome)}
+        if not _count_gpus():
+            told["DS_ACCELERATOR"] = "cpu"  # or DeepSpeed, where installed, warns of it
         started = subprocess.Popen(  # no threads have been started yet, which preexec_fn must not
             launch.command,
             env=os.environ | told,

@@ -39,7 +39,7 @@ from recllm.train.resume import (
     train_or_resume,
 )
 from recllm.train.spread import SpreadRecommender
-from recllm.train.strategy import check_strategy, strategy_of
+from recllm.train.strategy import check_strategy, go_without_compiler, strategy_of
 from recllm.train.trainer import RecommenderTrainer
 from recllm.train.validation import Validation
 from recllm.train.world import World, alone
@@ -153,6 +153,7 @@ class Sft(Stage):
         validation = Validation.sample(valid, recipe.sft.validation_users, recipe.eval, recipe.seed)
         token_ids = _token_ids(recommender)
         level_tokens = [torch.from_numpy(ids) for ids in token_ids]
+        go_without_compiler()
         rows = read_training_rows(inputs["prompts"] / "train.parquet")
         shown = [MetricsFile(out / "metrics.jsonl"), EpochLines(), StepBar()]
         trainer = RecommenderTrainer(
@@ -201,6 +202,8 @@ class Sft(Stage):
             "use_cpu": resolve_device().type == "cpu",
             "gradient_checkpointing": self.recipe.model.from_scratch is None,
             "disable_tqdm": True,  # StepBar takes its place
+            "log_level_replica": "error",  # the first process says it
+            "ddp_find_unused_parameters": False,  # all that are trained are used
             "dataloader_pin_memory": resolve_device().type != "cpu",
         }
         try:

@@ -2,6 +2,7 @@
 
 import os
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
@@ -23,6 +24,17 @@ def strategy_of(accelerator: Accelerator) -> str:
 def is_sharded(accelerator: Accelerator) -> bool:
     """Whether a process holds only a part of each weight."""
     return strategy_of(accelerator) in ("zero3", "fsdp")
+
+
+def go_without_compiler() -> None:
+    """Keep DeepSpeed from compiling an operation of its own for collectives on the CPU.
+
+    Only its inference uses that; it would take a C++ compiler and a minute.
+    """
+    if _is_set(DEEPSPEED) and not torch.cuda.is_available():
+        import deepspeed.ops  # type: ignore[import-not-found]
+
+        vars(deepspeed.ops)["__compatible_ops__"] = {}
 
 
 def may_be_sharded() -> bool:

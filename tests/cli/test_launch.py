@@ -86,7 +86,10 @@ def test_more_processes_than_gpus_are_refused(recipe: str, monkeypatch: pytest.M
 def test_deepspeed_that_is_not_installed_is_named(
     recipe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "deepspeed" else find(name)
+    )
     assert "pip install 'recllm[deepspeed]'" in refused(recipe, "--accelerate", "zero2")
 
 
