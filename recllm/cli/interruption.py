@@ -1,5 +1,6 @@
 """Ctrl-C: the first stops the work and says what is kept, the second stops at once."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from types import FrameType
 
 from recllm.errors import Interrupted, StorageError, UserError
+
+#: Of Linux's prctl: the signal that a process gets when its parent dies.
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -66,6 +70,12 @@ def leave(code: int) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def end_with_parent() -> None:
+    """Have this process ended when the one that started it dies, however; on Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:

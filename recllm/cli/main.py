@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -26,6 +28,11 @@ from recllm.errors import Interrupted, StorageError, UserError
 @click.option("--verbose", is_flag=True, help="Say more of what is going on.")
 def cli(verbose: bool) -> None:
     """Make an open LLM a recommender: from an interaction log to a scored model."""
+    set_up_logging(verbose)
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Write what happens to stderr, and keep the libraries below quiet."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
     logging.getLogger("recllm").setLevel(logging.INFO)
@@ -52,24 +59,35 @@ for command in (
 def main() -> None:
     """The entry point `recllm`."""
     with watching():
-        code = _run()
+        code = run_to_end(lambda: cli(prog_name="recllm", standalone_mode=False))
         if code:
             leave(code)
 
 
-def _run() -> int:
-    """Run the command and say what went wrong; the exit code."""
+def complain(message: str, code: int) -> int:
+    """Say why the program ends; the exit code."""
+    click.echo(f"recllm: {message}", err=True)
+    return code
+
+
+def run_to_end(command: Callable[[], Any], say: Callable[[str, int], int] = complain) -> int:
+    """Run a command and say what went wrong; the exit code.
+
+    Args:
+        command: may return an exit code of its own.
+        say: is given a message and an exit code, and returns that.
+    """
     try:
-        cli(prog_name="recllm", standalone_mode=False)
+        ended = command()
     except UserError as error:
-        return _complain(str(error), 2)
+        return say(str(error), 2)
     except click.ClickException as error:
         error.show()
         return 2
     except (Interrupted, StorageError) as error:
-        return _complain(str(error), 1)
+        return say(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
-        return _complain("interrupted; nothing was being built", 1)
+        return say("interrupted; nothing was being built", 1)
     except BrokenPipeError:  # the reader of our output went away: nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -77,13 +95,8 @@ def _run() -> int:
         if error.errno is None:
             raise
         name = f": {error.filename}" if error.filename else ""
-        return _complain(f"{error.strerror}{name} (finished stages are kept)", 1)
-    return 0
-
-
-def _complain(message: str, code: int) -> int:
-    click.echo(f"recllm: {message}", err=True)
-    return code
+        return say(f"{error.strerror}{name} (finished stages are kept)", 1)
+    return ended if isinstance(ended, int) else 0
 
 
 def _quieten_libraries() -> None:
@@ -95,3 +108,5 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("DATASETS_VERBOSITY", "critical")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # DeepSpeed speaks on stdout, also where it is only installed; it sets the level itself.
+    logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)

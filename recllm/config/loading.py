@@ -65,11 +65,8 @@ def to_yaml(recipe: Recipe) -> str:
 
 def shipped_recipes() -> dict[str, str]:
     """The recipes that come with recllm: name (such as `base/quickstart`) to description."""
-    root = _shipped_root()
-    paths = sorted(p for p in root.rglob("*.yaml") if p.relative_to(root).parts[0] != "accelerate")
     return {
-        path.relative_to(root).with_suffix("").as_posix(): read_recipe(path).get("description", "")
-        for path in paths
+        _shipped_name(path): read_recipe(path).get("description", "") for path in _shipped_paths()
     }
 
 
@@ -87,9 +84,7 @@ def find_recipe(name: str, beside: Path | None = None) -> Path:
             return path
     if Path(name).is_dir():
         raise UserError(f"the recipe {name!r} is a folder; give the YAML file in it")
-    root = _shipped_root()
-    known = [p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml")]
-    close = nearest(name.removesuffix(".yaml"), known)
+    close = nearest(name.removesuffix(".yaml"), map(_shipped_name, _shipped_paths()))
     hint = f"did you mean {close!r}?" if close else "`recllm recipes ls` lists those shipped"
     raise UserError(f"no recipe {name!r}: it is neither a file nor a shipped recipe; {hint}")
 
@@ -143,6 +138,16 @@ def _read_parents(given: Any, path: Path, seen: tuple[Path, ...]) -> dict[str, A
 
 def _shipped_root() -> Path:
     return Path(str(resources.files("recllm.recipes")))
+
+
+def _shipped_paths() -> list[Path]:
+    """The files of shipped recipes; those in accelerate/ are none."""
+    root = _shipped_root()
+    return sorted(p for p in root.rglob("*.yaml") if p.relative_to(root).parts[0] != "accelerate")
+
+
+def _shipped_name(path: Path) -> str:
+    return path.relative_to(_shipped_root()).with_suffix("").as_posix()
 
 
 def _parse_override(text: str) -> dict[str, Any]:

@@ -12,10 +12,14 @@ from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from recllm.artifacts.atomic import write_text
+from recllm.errors import UserError
+from recllm.train.world import World
 
 log = logging.getLogger(__name__)
 
 STATE = "trainer_state.json"
+#: Says in how many processes, and how spread over them, the checkpoints beside it were written.
+PROCESSES = "processes.json"
 
 
 def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> int:
@@ -27,22 +31,59 @@ def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> int:
     A training that had stopped early when it was killed is not trained further: its best
     checkpoint is loaded.
     """
+    name = World.current().from_first("checkpoint", lambda: _prepare_checkpoints(checkpoints))
+    if name is None:
+        trainer.train()
+        return 0
+    last = checkpoints / name
+    state = TrainerState.load_from_json(str(last / STATE))
+    if evaluations_without_gain(state) >= patience:
+        trainer.state = state
+        # Nothing is wrapped around the model yet: it takes the whole weights, as one process does.
+        trainer.is_deepspeed_enabled = trainer.is_fsdp_enabled = False
+        trainer._load_best_model()
+    else:
+        trainer.train(resume_from_checkpoint=str(last))
+    return state.global_step
+
+
+def require_same_processes(checkpoints: Path, processes: int, strategy: str) -> None:
+    """Refuse to go on from checkpoints that were written in another number of processes.
+
+    Each has files of its own, and batches would be other ones.
+
+    Raises:
+        UserError: there is such a checkpoint.
+    """
+    last = last_whole_checkpoint(checkpoints)
+    try:
+        written = json.loads((checkpoints / PROCESSES).read_bytes())
+    except (OSError, ValueError):
+        written = describe_processes(1, "one process")
+    if last is not None and written != describe_processes(processes, strategy):
+        raise UserError(
+            f"{last}: expected a checkpoint of {processes} process(es) ({strategy}), found one of "
+            f"{written.get('processes')} ({written.get('strategy')}); go on with as many (recllm "
+            f"sft RECIPE --accelerate NAME --processes N), or delete {checkpoints} to start anew"
+        )
+
+
+def describe_processes(processes: int, strategy: str) -> dict[str, Any]:
+    """What stands beside checkpoints."""
+    return {"processes": processes, "strategy": strategy}
+
+
+def _prepare_checkpoints(checkpoints: Path) -> str | None:
+    """The name of the checkpoint to go on from; others that are newer are deleted."""
     last = last_whole_checkpoint(checkpoints)
     for cut_off in _newer_than(last, checkpoints):
         log.warning("sft: %s is not whole; deleting it", cut_off.name)
         shutil.rmtree(cut_off)
     if last is None:
-        trainer.train()
-        return 0
+        return None
     log.info("sft: going on from %s", last.name)
     _find_best_again(last)
-    state = TrainerState.load_from_json(str(last / STATE))
-    if evaluations_without_gain(state) >= patience:
-        trainer.state = state
-        trainer._load_best_model()
-    else:
-        trainer.train(resume_from_checkpoint=str(last))
-    return state.global_step
+    return last.name
 
 
 def _find_best_again(checkpoint: Path) -> None:

@@ -13,13 +13,13 @@ from transformers import AutoTokenizer, EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig
 
-from recllm.artifacts.atomic import remove, write_text
+from recllm.artifacts.atomic import write_text
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex, read_index
-from recllm.config.validation import dump
+from recllm.config.validation import dump, validate
 from recllm.errors import UserError
 from recllm.models.backbone import load_backbone, on_device, resolve_device, resolve_dtype
 from recllm.models.recommender import Recommender
@@ -31,19 +31,36 @@ from recllm.prompts.training import check_depths
 from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
-from recllm.train.resume import describe_last_checkpoint, train_or_resume
+from recllm.train.resume import (
+    PROCESSES,
+    describe_last_checkpoint,
+    describe_processes,
+    require_same_processes,
+    train_or_resume,
+)
+from recllm.train.spread import SpreadRecommender
+from recllm.train.strategy import check_strategy, go_without_compiler, strategy_of
 from recllm.train.trainer import RecommenderTrainer
 from recllm.train.validation import Validation
+from recllm.train.world import World, alone
 
 CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
 BEST = "eval_ndcg@10"
+#: What the first process tells the others when they are to train with it.
+INVITATION = "training"
 
 
 class Sft(Stage):
-    """Writes `model/`, a whole recommender, `metrics.jsonl`, the training's log, and a summary."""
+    """Writes `model/`, a whole recommender, `metrics.jsonl`, the training's log, and a summary.
+
+    Where there are several processes, the first one builds the stage, and the others `assist`.
+    How many there are is no part of the stage's key: what is there is not trained again, and a
+    single process evaluates what several have trained.
+    """
 
     name = "sft"
+    version = 2
     parents = ("filter", "split", "sid", "prompts")
     seeded = True
     resumable = True
@@ -58,7 +75,8 @@ class Sft(Stage):
 
     def check(self) -> None:
         """Refuse trainer settings that TRL does not take, and a base that the run would replace."""
-        self._arguments(self.recipe.output_dir)
+        with alone():  # the others have not come together yet
+            self._arguments(self.recipe.output_dir)
         name, target = self.recipe.model.name, self.recipe.output_dir / "model"
         if name is not None and Path(name).resolve() == target.resolve():
             raise UserError(f"model.name is {target}, where this run puts its own model; move one")
@@ -71,29 +89,43 @@ class Sft(Stage):
         """Train, or go on training from the last checkpoint in `out`."""
         summary = out / SUMMARY
         if not summary.is_file():  # else a run was stopped while it deleted the checkpoints
+            folders = {name: str(path.resolve()) for name, path in inputs.items()}
+            World.current().tell(
+                INVITATION,
+                {"recipe": dump(self.recipe), "inputs": folders, "out": str(out.resolve())},
+            )
             write_text(summary, json.dumps(self._train(inputs, out), indent=2))
         if (out / CHECKPOINTS).is_dir():
             shutil.rmtree(out / CHECKPOINTS)
         return json.loads(summary.read_text(encoding="utf-8"))
 
+    @classmethod
+    def assist(cls, invitation: Mapping[str, Any]) -> None:
+        """Train with the first process, which has sent this invitation; write nothing."""
+        inputs = {name: Path(path) for name, path in invitation["inputs"].items()}
+        cls(validate(invitation["recipe"]))._train(inputs, Path(invitation["out"]))
+
     def _train(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Write everything but the summary, which is returned."""
-        recommender = self._untrained(inputs)
-        sequences = Sequences.read(inputs["split"])
-        valid = SplitRows.read(inputs["split"], "valid", sequences)
-        if not len(valid):
-            raise UserError("the split has no validation rows; the best checkpoint needs some")
-        trainer = self._trainer(recommender, inputs["prompts"], valid, out)
+        world = World.current()
+        spread = world.together("model", lambda: SpreadRecommender(self._untrained(inputs)))
+        trainer = world.together("trainer", lambda: self._trainer(spread, inputs, out))
+        world.in_step = False
+        strategy = strategy_of(trainer.accelerator)
+        if world.is_first:
+            processes = describe_processes(world.size, strategy)
+            write_text(out / CHECKPOINTS / PROCESSES, json.dumps(processes))
         resumed = train_or_resume(trainer, out / CHECKPOINTS, self.recipe.sft.patience)
-        remove(out / "model")  # a part of it, where a run was stopped while it wrote it
-        recommender.save(out / "model")
+        spread.save(trainer, out / "model")
+        world.together("trained", lambda: None)  # nobody reads the checkpoints any more
         state = trainer.state
         return {
             "steps": state.global_step,
             "resumed_from_step": resumed,
             "tokens": int(state.num_input_tokens_seen),
             "best_step": state.best_global_step or state.global_step,
-            "parameters": sum(p.numel() for p in recommender.model.parameters()),
+            "parameters": spread.parameters,
+            "processes": world.size,
         }
 
     def _untrained(self, inputs: Mapping[str, Path]) -> Recommender:
@@ -106,17 +138,24 @@ class Sft(Stage):
         template = Template.load(self.recipe.prompts.template)
         renderer = Renderer(template, catalog, tokenizer, self.recipe.prompts.max_history)
         model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed)
+        if World.current().size == 1:  # the trainer knows which device is whose
+            on_device(model)
         ranking = self.recipe.eval
-        return Recommender(on_device(model), renderer, ranking.scoring, ranking.exclude_history)
+        return Recommender(model, renderer, ranking.scoring, ranking.exclude_history)
 
     def _trainer(
-        self, recommender: Recommender, prompts: Path, valid: SplitRows, out: Path
+        self, spread: SpreadRecommender, inputs: Mapping[str, Path], out: Path
     ) -> RecommenderTrainer:
-        recipe = self.recipe
+        recipe, recommender, world = self.recipe, spread.recommender, World.current()
+        valid = SplitRows.read(inputs["split"], "valid", Sequences.read(inputs["split"]))
+        if not len(valid):
+            raise UserError("the split has no validation rows; the best checkpoint needs some")
         validation = Validation.sample(valid, recipe.sft.validation_users, recipe.eval, recipe.seed)
         token_ids = _token_ids(recommender)
         level_tokens = [torch.from_numpy(ids) for ids in token_ids]
-        rows = read_training_rows(prompts / "train.parquet")
+        go_without_compiler()
+        rows = read_training_rows(inputs["prompts"] / "train.parquet")
+        shown = [MetricsFile(out / "metrics.jsonl"), EpochLines(), StepBar()]
         trainer = RecommenderTrainer(
             model=recommender.model,
             args=self._arguments(out / CHECKPOINTS),
@@ -125,11 +164,9 @@ class Sft(Stage):
             processing_class=recommender.renderer.tokenizer,
             callbacks=[
                 EarlyStoppingCallback(early_stopping_patience=recipe.sft.patience),
-                MetricsFile(out / "metrics.jsonl"),
-                EpochLines(),
-                StepBar(),
+                *(shown if world.is_first else ()),
             ],
-            measure=lambda: validation.measure(recommender),
+            measure=lambda: spread.measure(trainer, validation),
             level_tokens=level_tokens if recipe.sft.loss == "level" else None,
         )
         trainer.remove_callback(PrinterCallback)
@@ -137,6 +174,10 @@ class Sft(Stage):
             trainer.data_collator = ItemDropout(
                 trainer.data_collator, token_ids, recipe.sft.drop_items, recipe.seed
             )
+        check_strategy(trainer.accelerator)
+        world.require(trainer.accelerator.num_processes)
+        strategy = strategy_of(trainer.accelerator)
+        require_same_processes(out / CHECKPOINTS, world.size, strategy)
         return trainer
 
     def _arguments(self, folder: Path) -> SFTConfig:
@@ -161,6 +202,8 @@ class Sft(Stage):
             "use_cpu": resolve_device().type == "cpu",
             "gradient_checkpointing": self.recipe.model.from_scratch is None,
             "disable_tqdm": True,  # StepBar takes its place
+            "log_level_replica": "error",  # the first process says it
+            "ddp_find_unused_parameters": False,  # all that are trained are used
             "dataloader_pin_memory": resolve_device().type != "cpu",
         }
         try:

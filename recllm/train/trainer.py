@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from trl import SFTTrainer
 from recllm.decoding.scoring import Head
 from recllm.errors import UserError
 from recllm.prompts.training import IGNORED
+from recllm.train.batches import GlobalBatches, row_lengths
+from recllm.train.strategy import is_sharded
 
 
 class RecommenderTrainer(SFTTrainer):
@@ -33,8 +36,11 @@ class RecommenderTrainer(SFTTrainer):
         super().__init__(*args, **kwargs)
         self.measure = measure
         self.level_loss = None if level_tokens is None else LevelLoss(level_tokens)
-        if self.level_loss is not None and self.accelerator.num_processes > 1:
-            raise UserError("sft.loss: level runs in one process; set sft.loss: vocab for several")
+        if self.level_loss is not None and is_sharded(self.accelerator):
+            raise UserError(
+                "sft.loss: level reads the whole head, of which each process has but a part under "
+                "ZeRO-3 and FSDP2; set sft.loss: vocab, or train with ddp or zero2"
+            )
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Rank the validation sample; metrics are logged as `eval_hit@10` and so on."""
@@ -55,14 +61,59 @@ class RecommenderTrainer(SFTTrainer):
         """TRL's own loss, or the mean of the level-normalised loss over the batch's targets."""
         if self.level_loss is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        total, count = self.level_loss(
-            self.accelerator.unwrap_model(model), inputs, self.accelerator.autocast
-        )
+        unwrapped = self.accelerator.unwrap_model(model)
+        loss_of = partial(self.level_loss, unwrapped, inputs, self.accelerator.autocast)
+        total, count = _as_forward(model, unwrapped, inputs, loss_of)
         loss = total / (count if num_items_in_batch is None else num_items_in_batch)
+        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+            # It counts the targets of all processes, and their gradients are averaged.
+            loss = loss * self.accelerator.num_processes
         return (loss, None) if return_outputs else loss
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        by_length = self.args.train_sampling_strategy == "group_by_length"
+        if not by_length and self.args.train_sampling_strategy != "random":
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return GlobalBatches(
+            len(rows),
+            self._train_batch_size,
+            rank=self.args.process_index,
+            processes=self.args.world_size,
+            seed=seed,
+            epoch=lambda: int(self.state.epoch or 0),
+            lengths=row_lengths(rows) if by_length else None,
+            group=self.args.gradient_accumulation_steps,
+            drop_last=self.args.dataloader_drop_last,
+        )
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """As it was; then wait, since the file that makes a checkpoint whole is written next."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Nothing here: a card belongs to what is pushed, not to each checkpoint."""
+
+
+def _as_forward(
+    wrapper: nn.Module, model: nn.Module, inputs: dict[str, Any], compute: Callable[[], Any]
+) -> Any:
+    """What `compute` returns, run as the forward pass of `model` inside of what wraps it.
+
+    DDP and DeepSpeed average gradients of what goes through their own forward pass alone.
+    """
+    if wrapper is model:
+        return compute()
+    forward = model.forward
+
+    def run(**_: Any) -> Any:
+        model.forward = forward
+        return compute()
+
+    model.forward = run
+    return wrapper(**inputs)
 
 
 class LevelLoss:

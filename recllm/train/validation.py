@@ -1,7 +1,7 @@
 """How good a model is while it trains: the decoding engine on a sample of validation rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,16 @@ class Validation:
         chosen = np.sort(order)
         return cls([rows.history(i) for i in chosen], rows.target[chosen], settings)
 
+    def part(self, which: int, of: int) -> "Validation":
+        """Every `of`-th row, from row `which` on."""
+        return replace(self, histories=self.histories[which::of], targets=self.targets[which::of])
+
     def measure(self, recommender: Recommender) -> dict[str, float]:
         """hit@10 and ndcg@10 on the sample."""
+        return metrics(self.ranks(recommender))
+
+    def ranks(self, recommender: Recommender) -> NDArray[np.integer]:
+        """Where each row's target is ranked; see `ranks_of`."""
         ranking = recommender.rank(
             self.histories,
             beams=BEAMS,
@@ -40,5 +48,9 @@ class Validation:
             exclude_history=self.settings.exclude_history,
             batch_tokens=self.settings.batch_tokens,
         )
-        ranks = ranks_of(ranking.items, self.targets)
-        return {name: float(compute(name, ranks).mean()) for name in METRICS}
+        return ranks_of(ranking.items, self.targets)
+
+
+def metrics(ranks: NDArray[np.integer]) -> dict[str, float]:
+    """The mean of each metric over rows with these ranks."""
+    return {name: float(compute(name, ranks).mean()) for name in METRICS}

@@ -72,7 +72,10 @@ def _devices() -> list[str]:
     import torch
 
     if not torch.cuda.is_available():
-        return ["no GPU that torch can use: everything runs on the CPU"]
+        return [
+            "no GPU that torch can use: everything runs on the CPU",
+            "recllm sft --accelerate starts as many processes as --processes says",
+        ]
     found = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
@@ -80,4 +83,4 @@ def _devices() -> list[str]:
         found.append(
             f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bfloat16}"
         )
-    return found
+    return [*found, f"recllm sft --accelerate starts a process for each of them: {len(found)}"]

@@ -18,6 +18,7 @@ from recllm.cli.interruption import explaining
 from recllm.cli.run_folder import RunFolder
 from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
+from recllm.errors import UserError
 from recllm.eval.report.formats import quantity
 
 recipe_arguments = [
@@ -51,9 +52,39 @@ def prep(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
 
 @click.command()
 @with_recipe
-def sft(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
+@click.option(
+    "--accelerate",
+    metavar="NAME",
+    help="Train in several processes: ddp, zero2, zero2-offload, zero3, fsdp2, or a YAML file of "
+    "accelerate's. The command that this runs is printed.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many; by default one for each GPU. A batch is per_device_train_batch_size × N rows.",
+)
+def sft(
+    recipe: str,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    accelerate: str | None,
+    processes: int | None,
+) -> int:
     """Fine-tune the model of RECIPE, preparing the data where needed."""
-    execute(load_recipe(recipe, overrides), "sft", dry_run)
+    loaded = load_recipe(recipe, overrides)
+    if accelerate is None:
+        if processes is not None:
+            raise UserError("--processes: say how they train together too: --accelerate ddp")
+        execute(loaded, "sft", dry_run)
+        return 0
+    from recllm.cli.launch import plan_launch, run_launch
+
+    launch = plan_launch(accelerate, processes, [recipe, *overrides])
+    if dry_run:
+        execute(loaded, "sft", dry_run)
+    click.echo(str(launch))
+    return 0 if dry_run else run_launch(launch)
 
 
 @click.command("eval")

@@ -1,0 +1,6 @@
+"""`accelerate launch -m recllm.train RECIPE`: what it does is in recllm.cli.worker."""
+
+from recllm.cli.worker import main
+
+if __name__ == "__main__":
+    main()

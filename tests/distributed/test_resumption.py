@@ -1,0 +1,74 @@
+"""SIGKILL in the middle of an epoch: training goes on to the weights of an uninterrupted one."""
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from faults import Place, Started
+from transformers.trainer_callback import TrainerState
+
+from recllm.train.resume import last_whole_checkpoint
+
+pytestmark = pytest.mark.slow
+
+#: An epoch has 7 steps (see the test), so that no checkpoint is at the end of one.
+SAVED_EVERY, KILLED_AFTER = 5, 10
+SETTINGS = (
+    "model.from_scratch.dropout=0.1",
+    "sft.drop_items=0.3",
+    "sft.patience=100",
+    "sft.trainer.max_steps=34",
+    f"sft.trainer.eval_steps={SAVED_EVERY}",
+    f"sft.trainer.save_steps={SAVED_EVERY}",
+)
+TWO = ("--accelerate", "ddp", "--processes", "2")
+
+
+def kill_all(started: Started) -> None:
+    """Kill the command and every process that it has started, at once."""
+    parent = psutil.Process(started.process.pid)
+    for process in [*parent.children(recursive=True), parent]:
+        process.send_signal(signal.SIGKILL)
+    psutil.wait_procs([parent], timeout=60)
+
+
+@pytest.mark.parametrize("options", [(), TWO, ("--accelerate", "zero2", "--processes", "2")])
+def test_killed_in_the_middle_of_an_epoch_training_ends_the_same(
+    recipe: str, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    half = ("sft.trainer.per_device_train_batch_size=8",) if options else ()
+    whole = Place(tmp_path / "whole", recipe, SETTINGS + half)
+    whole.finish("sft", *options)
+    killed = Place(tmp_path / "killed", recipe, SETTINGS + half)
+    started = killed.start("sft", *options)
+    written = f"sft/*.partial/checkpoints/checkpoint-{KILLED_AFTER}/trainer_state.json"
+    assert started.wait_until(lambda: any(killed.cache.glob(written)))
+    kill_all(started)
+    assert killed.artifact("sft") is None
+    (partial,) = killed.cache.glob("sft/*.partial")
+    last = last_whole_checkpoint(partial / "checkpoints")
+    assert last is not None
+    epoch = TrainerState.load_from_json(str(last / "trainer_state.json")).epoch
+    assert epoch is not None and epoch > 1 and epoch % 1 > 0.1
+    ended = killed.finish("sft", *options)
+    assert f"sft: going on from {last.name}" in ended.err
+    assert killed.weights() == whole.weights()
+    counts = [place.manifest("sft")["counts"] for place in (whole, killed)]
+    assert counts[1]["resumed_from_step"] == int(last.name.removeprefix("checkpoint-"))
+    assert {k: v for k, v in counts[0].items() if k != "resumed_from_step"} == {
+        k: v for k, v in counts[1].items() if k != "resumed_from_step"
+    }
+
+
+def test_checkpoints_of_two_processes_are_not_gone_on_from_in_one(
+    recipe: str, tmp_path: Path
+) -> None:
+    place = Place(tmp_path, recipe, SETTINGS)
+    started = place.start("sft", *TWO)
+    written = "sft/*.partial/checkpoints/checkpoint-*/trainer_state.json"
+    assert started.wait_until(lambda: any(place.cache.glob(written)))
+    kill_all(started)
+    ended = place.start("sft").wait()
+    assert ended.code == 2, ended
+    assert "expected a checkpoint of 1 process(es) (one process), found one of 2 (ddp)" in ended.err
