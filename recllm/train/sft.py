@@ -23,7 +23,9 @@ from recllm.config.validation import dump
 from recllm.errors import UserError
 from recllm.models.backbone import load_backbone, on_device, resolve_device, resolve_dtype
 from recllm.models.recommender import Recommender
+from recllm.models.references import BaseReference, is_adapter
 from recllm.models.tokenizers import sid_token_ids
+from recllm.models.tuned import check_tuning, keep_precision
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
@@ -31,6 +33,7 @@ from recllm.prompts.training import check_depths
 from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
+from recllm.train.fits import check_memory, longest_row
 from recllm.train.resume import describe_last_checkpoint, train_or_resume
 from recllm.train.trainer import RecommenderTrainer
 from recllm.train.validation import Validation
@@ -57,11 +60,13 @@ class Sft(Stage):
         return {"model": model, "sft": recipe["sft"], "validation": ranking}
 
     def check(self) -> None:
-        """Refuse trainer settings that TRL does not take, and a base that the run would replace."""
-        self._arguments(self.recipe.output_dir)
+        """Refuse settings that TRL or the GPU does not take, and a base that cannot be used."""
+        arguments = self._arguments(self.recipe.output_dir)
         name, target = self.recipe.model.name, self.recipe.output_dir / "model"
         if name is not None and Path(name).resolve() == target.resolve():
             raise UserError(f"model.name is {target}, where this run puts its own model; move one")
+        check_tuning(self.recipe)
+        check_memory(self.recipe, arguments, rows=0, length=0)
 
     def left_off(self, folder: Path) -> str | None:
         """The last checkpoint."""
@@ -105,7 +110,7 @@ class Sft(Stage):
         check_depths(self.recipe, catalog.sids)
         template = Template.load(self.recipe.prompts.template)
         renderer = Renderer(template, catalog, tokenizer, self.recipe.prompts.max_history)
-        model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed)
+        model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed, catalog)
         ranking = self.recipe.eval
         return Recommender(on_device(model), renderer, ranking.scoring, ranking.exclude_history)
 
@@ -117,9 +122,12 @@ class Sft(Stage):
         token_ids = _token_ids(recommender)
         level_tokens = [torch.from_numpy(ids) for ids in token_ids]
         rows = read_training_rows(prompts / "train.parquet")
+        arguments = self._arguments(out / CHECKPOINTS)
+        sid_rows, length = sum(map(len, token_ids)), longest_row(prompts / "train.parquet")
+        check_memory(recipe, arguments, sid_rows, length)
         trainer = RecommenderTrainer(
             model=recommender.model,
-            args=self._arguments(out / CHECKPOINTS),
+            args=arguments,
             train_dataset=rows,
             eval_dataset=rows.select([0]),  # asked for, but `measure` takes its place
             processing_class=recommender.renderer.tokenizer,
@@ -133,6 +141,7 @@ class Sft(Stage):
             level_tokens=level_tokens if recipe.sft.loss == "level" else None,
         )
         trainer.remove_callback(PrinterCallback)
+        keep_precision(recommender.model)
         if recipe.sft.drop_items:
             trainer.data_collator = ItemDropout(
                 trainer.data_collator, token_ids, recipe.sft.drop_items, recipe.seed
@@ -178,8 +187,13 @@ def _token_ids(recommender: Recommender) -> list[NDArray[np.int64]]:
     return sid_token_ids(recommender.renderer.tokenizer, index)
 
 
-def _model_files(name: str | None) -> dict[str, str] | None:
+def _model_files(name: str | None) -> dict[str, Any] | None:
     """The hashes of a local model's files: another model in the same folder is another model."""
     if name is None or not Path(name).is_dir():
         return None
-    return {p.name: hash_file(p) for p in sorted(Path(name).iterdir()) if p.is_file()}
+    hashes: dict[str, Any] = {
+        p.name: hash_file(p) for p in sorted(Path(name).iterdir()) if p.is_file()
+    }
+    if is_adapter(name):
+        hashes["base"] = _model_files(BaseReference.of_adapter(Path(name)).name)
+    return hashes
