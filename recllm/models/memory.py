@@ -1,6 +1,7 @@
 """How much of a GPU's memory a training needs at least: arithmetic on sizes, nothing is built."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -164,6 +165,7 @@ def what_fits(size: ModelSize, job: Job, available: float) -> Iterator[tuple[Job
 
 def model_size(config: Any, vocabulary: int) -> ModelSize:
     """The sizes of the model that a configuration describes, with so many tokens."""
+    config = deepcopy(config)
     config.vocab_size = max(vocabulary, config.vocab_size)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
