@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from recllm.config.model_section import Tuning
 from recllm.errors import UserError
-from recllm.models.quantisation import quantisation
+from recllm.models.quantisation import compute_as_trained, quantisation
 from recllm.models.references import DESCRIPTION, BaseReference, check_base, is_adapter
 from recllm.models.tokenizers import cannot_load, load_tokenizer_of
 from recllm.models.tuned import TunedModel
@@ -119,8 +119,10 @@ def _give_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> No
 
 def _from_pretrained(name: str, dtype: torch.dtype, options: dict[str, Any]) -> PreTrainedModel:
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, use_safetensors=True, **options
         )
     except (OSError, ValueError) as error:
         raise UserError(cannot_load("model", name, error)) from None
+    compute_as_trained(model)
+    return model

@@ -4,6 +4,7 @@ import importlib.util
 from typing import Any
 
 import torch
+from torch import nn
 
 from recllm.config.model_section import QUANTISED
 from recllm.errors import UserError
@@ -48,3 +49,15 @@ def quantisation(tuning: str, dtype: torch.dtype) -> dict[str, Any]:
     else:
         config = BitsAndBytesConfig(load_in_8bit=True)
     return {"quantization_config": config, "device_map": {"": device}}
+
+
+def compute_as_trained(model: nn.Module) -> None:
+    """Let 4-bit layers compute the same in evaluation as in training, and go on to train after it.
+
+    On CPUs with AVX512-BF16 bitsandbytes (0.50) repacks them when they are first evaluated, for a
+    kernel in bfloat16 that has no gradient: after a validation, nothing below them would be
+    trained any more.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

@@ -23,7 +23,7 @@ from tunable import (
 )
 
 from recllm.errors import UserError
-from recllm.models.loading import load_model
+from recllm.models.loading import load_merged, load_model
 from recllm.models.recommender import Recommender
 from recllm.models.references import check_base, fingerprint, is_adapter
 from recllm.models.tokenizers import train_tokenizer
@@ -194,8 +194,13 @@ def test_an_adapter_is_merged_before_it_is_tuned_further(
 ) -> None:
     first = Recommender.load(adapter)
     second = tune(make_section(str(adapter), tuning))
-    exact = tuning != "qlora"
-    assert torch.allclose(logits(second), logits(first), atol=1e-5 if exact else 3.0)
+    if tuning == "qlora":  # a merged weight in NF4 is about a tenth off
+        quantised: Any = load_model(str(adapter), torch.float32, tuning="qlora")
+        rounded = quantised.dequantize().state_dict()
+        for name, weight in load_merged(adapter, torch.float32).state_dict().items():
+            assert (rounded[name] - weight).norm() < 0.15 * weight.norm(), name
+    else:
+        assert torch.allclose(logits(second), logits(first), atol=1e-5)
     disturb(second, seed=2).save(tmp_path / "second")
     loaded = Recommender.load(tmp_path / "second")
     assert is_adapter(tmp_path / "second") == (tuning != "full")

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from tunable import CODES, disturb, logits, make_catalog, make_section, save_base, tune
+from tunable import CODES, HISTORIES, disturb, logits, make_catalog, make_section, save_base, tune
 
 from recllm.catalog.sids import SidIndex, TitleIndex
 from recllm.config.model_section import ModelSection
+from recllm.decoding.scoring import Head
 from recllm.errors import UserError
 from recllm.models.loading import load_model
 from recllm.models.tokenizers import load_tokenizer, sid_token_ids
 from recllm.models.tuned import TunedModel, keep_precision
 from recllm.prompts.tasks import CatalogText
-from recllm.train.trainer import LevelLoss
 
 ARCHITECTURES = [("qwen2", True), ("qwen3", False), ("llama", True), ("llama", False)]
 
@@ -71,17 +71,18 @@ def test_rows_get_the_gradient_that_full_tuning_gives_them(
     section = make_section(name, tuning, **({"lora": {"dropout": 0}} if tuning == "lora" else {}))
     tuned, full = tune(section), tune(make_section(name, "full"))
     levels = sid_tokens(tuned)
-    input_ids = torch.tensor([[5, int(levels[0][1]), int(levels[1][2]), int(levels[0][3]), 7]])
-    labels = input_ids.clone()
-    labels[0, 0] = -100
-    batch = {"input_ids": input_ids, "labels": labels, "attention_mask": torch.ones_like(input_ids)}
+    tokens = torch.cat(levels)
+    input_ids = torch.stack([tokens[3], tokens[12], tokens[3], torch.tensor(5)])[None]
     totals = []
     for recommender in (tuned, full):
-        total, _ = LevelLoss(levels)(recommender.model, batch)
+        model: Any = recommender.model
+        hidden = model.get_decoder()(input_ids).last_hidden_state[0, :-1]
+        rows = Head.of(model).logits(hidden, tokens)  # as a loss over the codes of a level has them
+        vocabulary = model(input_ids).logits[0, :-1]
+        total = rows.log_softmax(-1)[:, 4].sum() - vocabulary.log_softmax(-1)[:, tokens[1]].sum()
         total.backward()
         totals.append(total.item())
-    assert totals[0] == pytest.approx(totals[1], rel=1e-6)
-    tokens = torch.cat(levels)
+    assert totals[0] == pytest.approx(totals[1], rel=1e-5)
     whole: Any = full.model
     modules = [whole.get_input_embeddings(), whole.get_output_embeddings()][: 1 if tied else 2]
     expected = [module.weight.grad[tokens] for module in modules]
@@ -131,7 +132,8 @@ def test_a_quantised_base_trains_rows_in_full_precision(
     name = save_base(tmp_path / "base", tied=tied, hidden=64)
     recommender = disturb(tune(make_section(name, tuning)))
     model: Any = recommender.model
-    quantised = [n for n, m in model.named_modules() if type(m).__name__.startswith(kind)]
+    bases = [(n, m) for n, m in model.named_modules() if n.endswith("base_layer")]
+    quantised = [n for n, m in bases if type(m).__name__.startswith(kind)]
     assert len(quantised) == 2 * 7
     assert not any("lm_head" in n for n in quantised)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -142,9 +144,24 @@ def test_a_quantised_base_trains_rows_in_full_precision(
     assert {p.dtype for p in trained} == {torch.float32}
     full = logits(tune(make_section(name, "full")))
     assert not torch.allclose(logits(recommender), full, atol=1e-3)
-    input_ids = torch.tensor([[5, 6, 7]])
-    model(input_ids, labels=input_ids).loss.backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
+
+
+@pytest.mark.parametrize("tuning", ["qlora", "lora-8bit"])
+def test_gradients_reach_every_layer_after_a_validation(tmp_path: Path, tuning: str) -> None:
+    lora = {"rank": 4, "dropout": 0}
+    recommender = disturb(tune(make_section(save_base(tmp_path, hidden=64), tuning, lora=lora)))
+    model: Any = recommender.model.train()
+    input_ids = torch.tensor([[5, 6, 7, 8]])
+    gradients = []
+    for _ in range(2):
+        model.zero_grad()
+        model(input_ids, labels=input_ids).loss.backward()
+        named = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+        assert all(grad.isfinite().all() and grad.abs().max() > 0 for grad in named.values())
+        gradients.append(named)
+        recommender.rank(HISTORIES, beams=5)
+    for name, before in gradients[0].items():
+        assert torch.allclose(gradients[1][name], before, atol=1e-6), name
 
 
 def test_without_bitsandbytes_nothing_is_quantised(

@@ -157,6 +157,22 @@ def test_adapters_learn_and_are_evaluated(tmp_path: Path, base: str, loss: str) 
     assert told.code == 0 and "recommended" in told.out
 
 
+@pytest.mark.parametrize("loss", ["level", "vocab"])
+def test_the_first_loss_is_that_of_full_tuning(tmp_path: Path, base: str, loss: str) -> None:
+    first = []
+    for tuning in ("full", "lora", "sid-rows"):
+        overrides = [
+            f"model.tuning={tuning}", *([] if tuning == "lora" else ["model.lora=null"]),
+            f"sft.loss={loss}", f"eval.scoring={loss}", "sft.trainer.max_steps=1",
+            "sft.trainer.logging_steps=1",
+        ]  # fmt: skip
+        outcome = train(tmp_path / tuning, base, *overrides)
+        assert outcome.code == 0, outcome.err
+        row = json.loads((tmp_path / tuning / "run" / "metrics.jsonl").read_text().splitlines()[0])
+        first.append(row["loss"])
+    assert first == pytest.approx(first[:1] * 3, rel=1e-4)
+
+
 def test_mixed_precision_trains_an_adapter(tmp_path: Path, base: str) -> None:
     overrides = ["model.dtype=bfloat16", "sft.trainer.bf16=true", "sft.trainer.max_steps=3"]
     outcome = train(tmp_path, base, *overrides)
