@@ -82,6 +82,7 @@ class Prompts(Stage):
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Render the training rows of every task; see the base class."""
+        from recllm.models.checkpoint_files import check_same_sids
         from recllm.models.tokenizers import add_sid_tokens, load_tokenizer
         from recllm.prompts.renderer import Renderer
         from recllm.prompts.training import check_depths
@@ -96,6 +97,8 @@ class Prompts(Stage):
         items = Items.read(inputs["filter"] / "items.parquet")
         sids = read_index(inputs["sid"] / "sids.parquet")
         check_depths(self.recipe, sids)
+        if self.recipe.model.name is not None:
+            check_same_sids(self.recipe.model.name, sids)
         materials = self._materials(inputs["filter"], CatalogText(items, sids), sequences, splits)
         tokenizer = load_tokenizer(self.recipe.model, self._tokenizer_texts(materials, items))
         add_sid_tokens(tokenizer, sids)

@@ -10,7 +10,7 @@ from recllm.errors import UserError
 from recllm.eval.evaluation import evaluate
 from recllm.eval.report.formats import with_interval
 from recllm.eval.scores import Scores
-from recllm.models.recommender import DESCRIPTION
+from recllm.models.references import DESCRIPTION
 
 COLUMNS = ("hit@10", "ndcg@10")
 

@@ -47,8 +47,8 @@ def count_tokens(checkpoint: Path, histories: Sequence[History], beams: int) -> 
     to choose from where those are fewer. A search that runs a prompt once for each beam computes
     more tokens than these; one that ends before the longest path does, fewer.
     """
+    from recllm.models.checkpoint_files import load_renderer
     from recllm.models.item_trie import item_trie
-    from recllm.models.recommender import load_renderer
 
     renderer = load_renderer(checkpoint)
     prompts = 0

@@ -89,8 +89,8 @@ def extend_run(run: Path, file: Path) -> Extended:
 def _extend(recipe: Recipe, run: Path, file: Path, out: Path) -> Extended:
     """Write the larger checkpoint into the folder `out`, where items are new."""
     from recllm.data_prep.sid_extension import extend_catalogue, read_later_items
+    from recllm.models.checkpoint_files import load_catalog, load_renderer, write_catalog
     from recllm.models.item_trie import item_trie
-    from recllm.models.recommender import load_catalog, load_renderer, write_catalog
 
     trained = load_catalog(run / MODEL)
     base, catalog = run / MODEL, trained
@@ -165,7 +165,7 @@ def find_artifacts(recipe: Recipe, trained: "ItemIndex") -> tuple[Artifact, Arti
 
 def _files(model: Path) -> list[str]:
     """What an extended model has in common with the model `model`."""
-    from recllm.models.recommender import ITEMS_FILE, SIDS_FILE
+    from recllm.models.checkpoint_files import ITEMS_FILE, SIDS_FILE
 
     changed = (ITEMS_FILE, SIDS_FILE, REJECTS_FILE, MARKER)
     paths = (p.relative_to(model).as_posix() for p in model.rglob("*") if p.is_file())

@@ -88,7 +88,9 @@ def check_by_running(model: Any, tokens: Tensor, scored: Tensor) -> None:
     tree = TokenTree(decoder, [[first]], boolean_mask=uses_boolean_mask(model))
     tree.append(tokens[None], torch.zeros_like(tokens)[None])
     difference = (head.logits(tree.hidden[0], scored) - expected.float()).abs().max()
-    tolerance = 0.1 if head.weight.dtype != torch.float32 else 1e-3
+    # LLM.int8 rounds what goes into a layer to 8 bits, now this way and now that.
+    exact = head.weight.dtype == torch.float32 and not getattr(model, "is_loaded_in_8bit", False)
+    tolerance = 1e-3 if exact else 0.1
     if difference > tolerance * expected.abs().max().clamp(min=1.0):
         raise UserError(
             f"expected the logits of {decoder_config(model).model_type} to be its head's on tree "

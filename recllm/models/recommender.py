@@ -1,43 +1,46 @@
 """A recommender: a model with the tokenizer, the SIDs and the items that it speaks of."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from recllm.catalog.histories import History
 from recllm.catalog.items import Items
-from recllm.catalog.sids import ItemIndex, read_index
+from recllm.catalog.sids import ItemIndex
 from recllm.catalog.trie import Trie
 from recllm.config.schema import Scoring
 from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
 from recllm.models.backbone import on_device
+from recllm.models.checkpoint_files import (
+    read_renderer,
+    reading,
+    write_catalog,
+    write_description,
+)
 from recllm.models.item_trie import item_trie
+from recllm.models.loading import load_merged, load_tuned
+from recllm.models.references import is_adapter
+from recllm.models.tuned import TunedModel
 from recllm.prompts.renderer import Renderer
-from recllm.prompts.tasks import CatalogText
-from recllm.prompts.template import Template
-
-DESCRIPTION = "recllm.json"
-ITEMS_FILE, SIDS_FILE = "items.parquet", "sids.parquet"
-FORMAT = 1
 
 
 @dataclass
 class Recommender:
     """Ranks the catalogue for histories.
 
-    Saved, it is one folder: a Hugging Face checkpoint with `sids.parquet`, `items.parquet` and
-    `recllm.json` (the template, the history's length, how to rank) beside it.
+    Saved, it is one folder: a Hugging Face checkpoint, or an adapter as peft writes it, with
+    `sids.parquet`, `items.parquet` and `recllm.json` (the template, the history's length, how to
+    rank; of an adapter its base) beside it.
 
     Attributes:
+        model: on whose device it ranks; a `TunedModel` where it is an adapter on its base.
         scoring, exclude_history: how its checkpoint was chosen, and so how it ranks unless told.
     """
 
@@ -104,82 +107,60 @@ class Recommender:
         return decoder.decode(prompts, exclude=excluded, only=only, progress=progress)
 
     def save(self, folder: Path) -> None:
-        """Write the whole recommender into `folder`."""
+        """Write the whole recommender into `folder`; of a `TunedModel` only what was trained."""
         self.model.save_pretrained(folder)
         self.renderer.tokenizer.save_pretrained(folder)
         write_catalog(folder, self.renderer.catalog)
-        description = {
-            "format": FORMAT,
+        description: dict[str, Any] = {
             "template": json.loads(self.renderer.template.to_json()),
             "max_history": self.renderer.max_history,
             "scoring": self.scoring,
             "exclude_history": self.exclude_history,
         }
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, ensure_ascii=False))
+        if isinstance(self.model, TunedModel):
+            description |= {"tuning": self.model.tuning, "base": self.model.base.to_json()}
+        write_description(folder, description)
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "Recommender":
         """Read what `save` wrote, onto the GPU where there is one.
 
+        An adapter comes on its base, in 4 or 8 bits where it was trained so.
+
+        Args:
+            dtype: of the weights; what an adapter holds is float32.
+
         Raises:
-            UserError: the folder is not a recommender, or a file of it is missing.
+            UserError: the folder is not a recommender, a file of it is missing, or the base of an
+                adapter is missing or another.
         """
-        with _reading(folder) as description:
+        return cls._load(folder, lambda: _load_weights(folder, dtype))
+
+    @classmethod
+    def load_merged(cls, folder: Path) -> "Recommender":
+        """Read an adapter that `save` wrote, merged into its base, in float32.
+
+        Raises:
+            UserError: as `load`; or the folder holds a whole model.
+        """
+        with reading(folder):
+            if not is_adapter(folder):
+                raise UserError(
+                    f"{folder}: expected an adapter, found a whole model: there is nothing to "
+                    "merge, use it as it is"
+                )
+        return cls._load(folder, lambda: load_merged(folder, torch.float32))
+
+    @classmethod
+    def _load(cls, folder: Path, load_weights: Callable[[], PreTrainedModel]) -> "Recommender":
+        with reading(folder) as description:
             scoring, exclude_history = description["scoring"], description["exclude_history"]
-            renderer = _renderer(folder, description)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+            renderer = read_renderer(folder, description)
+            model = load_weights()
         return cls(on_device(model), renderer, scoring, exclude_history)
 
 
-def write_catalog(folder: Path, catalog: CatalogText) -> None:
-    """Write the catalogue of a recommender into its folder."""
-    catalog.items.write(folder / ITEMS_FILE)
-    catalog.sids.write(folder / SIDS_FILE)
-
-
-def load_catalog(folder: Path) -> CatalogText:
-    """The catalogue of the recommender saved in a folder.
-
-    Raises:
-        UserError: as `Recommender.load`.
-    """
-    with _reading(folder):
-        return _catalog(folder)
-
-
-def load_renderer(folder: Path) -> Renderer:
-    """How the recommender saved in a folder renders prompts, without its model.
-
-    Raises:
-        UserError: as `Recommender.load`.
-    """
-    with _reading(folder) as description:
-        return _renderer(folder, description)
-
-
-@contextmanager
-def _reading(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields the folder's description; what cannot be read is the user's to mend."""
-    if not (folder / DESCRIPTION).is_file():
-        raise UserError(
-            f"{folder}: expected a recllm checkpoint, found no {DESCRIPTION}; "
-            "give the folder `model` of a finished run"
-        )
-    try:
-        description = json.loads((folder / DESCRIPTION).read_text())
-        if description["format"] != FORMAT:
-            raise ValueError(f"its format is {description['format']}, not {FORMAT}")
-        yield description
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise UserError(f"{folder}: the checkpoint cannot be read: {error}") from None
-
-
-def _renderer(folder: Path, description: dict[str, Any]) -> Renderer:
-    template = Template(**description["template"])
-    catalog = _catalog(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return Renderer(template, catalog, tokenizer, description["max_history"])
-
-
-def _catalog(folder: Path) -> CatalogText:
-    return CatalogText(Items.read(folder / ITEMS_FILE), read_index(folder / SIDS_FILE))
+def _load_weights(folder: Path, dtype: torch.dtype) -> Any:
+    if is_adapter(folder):
+        return load_tuned(folder, dtype)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)

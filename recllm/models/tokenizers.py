@@ -1,6 +1,7 @@
 """Tokenizers: from the Hub or a folder, or trained on the item text; extended by SID tokens."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from recllm.catalog.sids import ItemIndex, SidIndex
 from recllm.config.schema import ModelSection
 from recllm.errors import UserError
+from recllm.models.references import BaseReference, is_adapter
 
 END_TOKEN = "<|endoftext|>"
 PAD_TOKEN = "<|pad|>"
@@ -26,20 +28,29 @@ def load_tokenizer(section: ModelSection, texts: Sequence[str]) -> PreTrainedTok
     """
     if section.from_scratch is not None:
         return train_tokenizer(texts, section.from_scratch.vocabulary)
-    from transformers import AutoTokenizer
-
     assert section.name is not None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            section.name, trust_remote_code=section.trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(cannot_load("tokenizer", section.name, error)) from None
+    tokenizer = load_tokenizer_of(section.name, section.trust_remote_code)
     if tokenizer.eos_token is None:
         raise UserError(f"model {section.name}: its tokenizer has no end-of-sequence token")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_tokenizer_of(name: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model; an adapter's own, or where it has none, that of its base.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    while is_adapter(name) and not (Path(name) / "tokenizer_config.json").is_file():
+        name = BaseReference.of_adapter(Path(name)).name
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise UserError(cannot_load("tokenizer", name, error)) from None
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerBase:

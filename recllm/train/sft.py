@@ -23,7 +23,9 @@ from recllm.config.validation import dump, validate
 from recllm.errors import UserError
 from recllm.models.backbone import load_backbone, on_device, resolve_device, resolve_dtype
 from recllm.models.recommender import Recommender
+from recllm.models.references import BaseReference, is_adapter
 from recllm.models.tokenizers import sid_token_ids
+from recllm.models.tuned import check_tuning, keep_precision
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
@@ -31,6 +33,7 @@ from recllm.prompts.training import check_depths
 from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
+from recllm.train.fits import check_memory, longest_row
 from recllm.train.resume import (
     PROCESSES,
     describe_last_checkpoint,
@@ -74,12 +77,14 @@ class Sft(Stage):
         return {"model": model, "sft": recipe["sft"], "validation": ranking}
 
     def check(self) -> None:
-        """Refuse trainer settings that TRL does not take, and a base that the run would replace."""
+        """Refuse settings that TRL or the GPU does not take, and a base that cannot be used."""
         with alone():  # the others have not come together yet
-            self._arguments(self.recipe.output_dir)
+            arguments = self._arguments(self.recipe.output_dir)
         name, target = self.recipe.model.name, self.recipe.output_dir / "model"
         if name is not None and Path(name).resolve() == target.resolve():
             raise UserError(f"model.name is {target}, where this run puts its own model; move one")
+        check_tuning(self.recipe)
+        check_memory(self.recipe, arguments, rows=0, length=0)
 
     def left_off(self, folder: Path) -> str | None:
         """The last checkpoint."""
@@ -137,7 +142,7 @@ class Sft(Stage):
         check_depths(self.recipe, catalog.sids)
         template = Template.load(self.recipe.prompts.template)
         renderer = Renderer(template, catalog, tokenizer, self.recipe.prompts.max_history)
-        model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed)
+        model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed, catalog)
         if World.current().size == 1:  # the trainer knows which device is whose
             on_device(model)
         ranking = self.recipe.eval
@@ -156,9 +161,12 @@ class Sft(Stage):
         go_without_compiler()
         rows = read_training_rows(inputs["prompts"] / "train.parquet")
         shown = [MetricsFile(out / "metrics.jsonl"), EpochLines(), StepBar()]
+        arguments = self._arguments(out / CHECKPOINTS)
+        sid_rows = sum(map(len, token_ids))
+        check_memory(recipe, arguments, sid_rows, longest_row(inputs["prompts"] / "train.parquet"))
         trainer = RecommenderTrainer(
             model=recommender.model,
-            args=self._arguments(out / CHECKPOINTS),
+            args=arguments,
             train_dataset=rows,
             eval_dataset=rows.select([0]),  # asked for, but `measure` takes its place
             processing_class=recommender.renderer.tokenizer,
@@ -170,6 +178,7 @@ class Sft(Stage):
             level_tokens=level_tokens if recipe.sft.loss == "level" else None,
         )
         trainer.remove_callback(PrinterCallback)
+        keep_precision(recommender.model)
         if recipe.sft.drop_items:
             trainer.data_collator = ItemDropout(
                 trainer.data_collator, token_ids, recipe.sft.drop_items, recipe.seed
@@ -221,8 +230,13 @@ def _token_ids(recommender: Recommender) -> list[NDArray[np.int64]]:
     return sid_token_ids(recommender.renderer.tokenizer, index)
 
 
-def _model_files(name: str | None) -> dict[str, str] | None:
+def _model_files(name: str | None) -> dict[str, Any] | None:
     """The hashes of a local model's files: another model in the same folder is another model."""
     if name is None or not Path(name).is_dir():
         return None
-    return {p.name: hash_file(p) for p in sorted(Path(name).iterdir()) if p.is_file()}
+    hashes: dict[str, Any] = {
+        p.name: hash_file(p) for p in sorted(Path(name).iterdir()) if p.is_file()
+    }
+    if is_adapter(name):
+        hashes["base"] = _model_files(BaseReference.of_adapter(Path(name)).name)
+    return hashes

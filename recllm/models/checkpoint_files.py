@@ -1,0 +1,139 @@
+"""What stands beside the weights in a recommender's folder: catalogue, tokenizer, description."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from recllm.catalog.items import Items
+from recllm.catalog.sids import ItemIndex, SidIndex, read_index
+from recllm.errors import UserError
+from recllm.models.references import DESCRIPTION
+from recllm.models.tokenizers import load_tokenizer_of, sid_token_ids
+from recllm.prompts.renderer import Renderer
+from recllm.prompts.tasks import CatalogText
+from recllm.prompts.template import Template
+
+ITEMS_FILE, SIDS_FILE = "items.parquet", "sids.parquet"
+FORMAT = 1
+
+
+def write_catalog(folder: Path, catalog: CatalogText) -> None:
+    """Write the catalogue of a recommender into its folder."""
+    catalog.items.write(folder / ITEMS_FILE)
+    catalog.sids.write(folder / SIDS_FILE)
+
+
+def write_description(folder: Path, description: dict[str, Any]) -> None:
+    """Write what `reading` yields."""
+    text = json.dumps({"format": FORMAT} | description, indent=2, ensure_ascii=False)
+    (folder / DESCRIPTION).write_text(text)
+
+
+def load_catalog(folder: Path) -> CatalogText:
+    """The catalogue of the recommender saved in a folder.
+
+    Raises:
+        UserError: as `Recommender.load`.
+    """
+    with reading(folder):
+        return _catalog(folder)
+
+
+def load_renderer(folder: Path) -> Renderer:
+    """How the recommender saved in a folder renders prompts, without its model.
+
+    Raises:
+        UserError: as `Recommender.load`.
+    """
+    with reading(folder) as description:
+        return read_renderer(folder, description)
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields the folder's description; what cannot be read is the user's to mend."""
+    if not (folder / DESCRIPTION).is_file():
+        raise UserError(
+            f"{folder}: expected a recllm checkpoint, found no {DESCRIPTION}; "
+            "give the folder `model` of a finished run"
+        )
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        if description["format"] != FORMAT:
+            raise ValueError(f"its format is {description['format']}, not {FORMAT}")
+        yield description
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"{folder}: the checkpoint cannot be read: {error}") from None
+
+
+def read_renderer(folder: Path, description: dict[str, Any]) -> Renderer:
+    """How the recommender in a folder renders prompts.
+
+    Raises:
+        UserError: the tokenizer lacks SID tokens.
+    """
+    template = Template(**description["template"])
+    catalog = _catalog(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    _check_tokens(folder, tokenizer, catalog.sids)
+    return Renderer(template, catalog, tokenizer, description["max_history"])
+
+
+def check_same_sids(name: str, sids: ItemIndex) -> None:
+    """Refuse to train a recommender further on other SIDs than it has learnt.
+
+    Where one catalogue is the other with more items after it, their SIDs are the same. A model of
+    titles goes with any SIDs.
+
+    Args:
+        name: of a model; what is no folder of a recommender has no SIDs.
+        sids: the run's.
+
+    Raises:
+        UserError: the SIDs differ, or the recommender's tokenizer lacks its own.
+    """
+    folder = Path(name)
+    if not (folder / DESCRIPTION).is_file():
+        return
+    theirs = read_index(folder / SIDS_FILE)
+    if not isinstance(theirs, SidIndex) or not isinstance(sids, SidIndex):
+        return
+    if not (sids.begins_with(theirs) or theirs.begins_with(sids)):
+        raise UserError(
+            f"model.name: the checkpoint in {name} was trained with other SIDs than this run's "
+            f"({_difference(theirs, sids)}), so that its tokens mean other items; take the data, "
+            "embed, sid and seed settings of its run, or start from its base model"
+        )
+    _check_tokens(folder, load_tokenizer_of(name), theirs)
+
+
+def _difference(theirs: SidIndex, ours: SidIndex) -> str:
+    if theirs.sizes != ours.sizes:
+        return f"it has {theirs.sizes} codes at its levels, this run {ours.sizes}"
+    known = dict(zip(theirs.item_ids, theirs.texts(), strict=True))
+    shared = [(i, s) for i, s in zip(ours.item_ids, ours.texts(), strict=True) if i in known]
+    moved = [(item, sid) for item, sid in shared if known[item] != sid]
+    if moved:
+        item, sid = moved[0]
+        return (
+            f"{len(moved)} of {len(shared)} items have another one, such as {item!r}: "
+            f"{known[item]} there, {sid} here"
+        )
+    return f"{len(shared)} of {len(ours)} items are in both, in another order or not all"
+
+
+def _check_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase, sids: ItemIndex) -> None:
+    try:
+        if isinstance(sids, SidIndex):
+            sid_token_ids(tokenizer, sids)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+
+
+def _catalog(folder: Path) -> CatalogText:
+    return CatalogText(Items.read(folder / ITEMS_FILE), read_index(folder / SIDS_FILE))

@@ -1,0 +1,249 @@
+"""Runs that tune an adapter: checkpoints, resuming, losses, and what is refused before training."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import Outcome, recllm
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tunable import save_base
+
+from recllm.models.recommender import Recommender
+from recllm.models.tuned import TunedModel
+from recllm.train import fits
+from recllm.train.trainer import RecommenderTrainer
+from recllm.train.validation import Validation
+
+RECIPE = """
+extends: base/quickstart
+data: {{source: simulated, users: 120, items: 60, k_core: 3}}
+embed: {{dimensions: 8}}
+sid: {{levels: 2, codes: 16, health: {{max_resolution_cost: 1}}}}
+model: {{name: {base}, tuning: lora, lora: {{rank: 4, dropout: 0.1}}}}
+sft:
+  validation_users: 30
+  drop_items: 0.3
+  trainer: {{num_train_epochs: 3, per_device_train_batch_size: 32, learning_rate: 1e-2}}
+cache_dir: {folder}/cache
+output_dir: {folder}/run
+"""
+
+
+def write_recipe(folder: Path, base: str) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(RECIPE.format(folder=folder, base=base))
+    return str(folder / "recipe.yaml")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_base(tmp_path_factory.mktemp("base"), tied=False)
+
+
+def train(folder: Path, base: str, *overrides: str) -> Outcome:
+    return recllm("sft", write_recipe(folder, base), *overrides)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "run" / "model" / "adapter_model.safetensors")
+
+
+def evaluations(folder: Path) -> list[float | None]:
+    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line).get("eval_ndcg@10") for line in lines]
+
+
+@pytest.mark.parametrize("tuning", ["lora", "sid-rows"])
+def test_the_best_checkpoint_is_kept(
+    tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+    shapes: list[list[list[int]]] = []
+
+    def measure(_: Validation, recommender) -> dict[str, float]:
+        model = recommender.model
+        assert isinstance(model, TunedModel)
+        assert model.get_output_embeddings().weight.shape[0] > 300
+        seen.append({n: p.clone() for n, p in model.named_parameters() if p.requires_grad})
+        saved = sorted((tmp_path / "cache").rglob("checkpoint-*/adapter_model.safetensors"))
+        for path in saved:
+            with safe_open(path, "pt") as file:
+                shapes.append([file.get_slice(k).get_shape() for k in file.keys()])  # noqa: SIM118
+        return {"ndcg@10": 1.0 / len(seen)}
+
+    monkeypatch.setattr(Validation, "measure", measure)
+    options = ["model.lora=null"] if tuning == "sid-rows" else []
+    outcome = train(tmp_path, base, f"model.tuning={tuning}", *options, "sft.patience=2")
+    assert outcome.code == 0, outcome.err
+    assert "parameters are trained" in outcome.err
+    assert len(seen) == 3
+    kept = weights(tmp_path)
+    assert len(kept) == len(seen[0])
+    first = {name.replace(".default", "") for name in seen[0]}
+    assert {name.removesuffix(".weight") for name in kept} == {
+        name.removesuffix(".weight") for name in first
+    }
+    for name, weight in kept.items():
+        (same,) = [w for n, w in seen[0].items() if n.replace(".default", "") == name]
+        assert torch.equal(weight, same)
+    assert any(not torch.equal(seen[0][name], seen[2][name]) for name in seen[0])
+    # A trainer's checkpoint has no row of the embedding or head but those of the SID tokens.
+    assert shapes and all(max(shape) <= 64 for one in shapes for shape in one)
+
+
+@pytest.mark.parametrize("tuning", ["lora", "qlora"])
+def test_a_run_that_was_killed_goes_on_to_the_same_weights(
+    tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train(whole, base, f"model.tuning={tuning}").code == 0
+    calls, real = 0, Validation.measure
+
+    def die_in_the_second_epoch(self: Validation, recommender) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return real(self, recommender)
+
+    monkeypatch.setattr(Validation, "measure", die_in_the_second_epoch)
+    assert train(killed, base, f"model.tuning={tuning}").code == 1
+    monkeypatch.setattr(Validation, "measure", real)
+    outcome = train(killed, base, f"model.tuning={tuning}")
+    assert outcome.code == 0, outcome.err
+    assert "going on from checkpoint-" in outcome.err
+    first, second = weights(whole), weights(killed)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert evaluations(whole) == evaluations(killed)
+    assert {weight.dtype for weight in first.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("tuning", ["qlora", "lora-8bit"])
+def test_a_quantised_base_trains_with_float32_rows(
+    tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dtypes: set[torch.dtype] = set()
+    step = RecommenderTrainer.training_step
+
+    def watch(self: RecommenderTrainer, model: torch.nn.Module, *rest):
+        dtypes.update(p.dtype for p in model.parameters() if p.requires_grad)
+        return step(self, model, *rest)
+
+    monkeypatch.setattr(RecommenderTrainer, "training_step", watch)
+    outcome = train(tmp_path, base, f"model.tuning={tuning}", "sft.trainer.max_steps=4")
+    assert outcome.code == 0, outcome.err
+    assert dtypes == {torch.float32}
+    losses = [row for row in evaluations(tmp_path) if row is not None]
+    assert losses
+    assert isinstance(Recommender.load(tmp_path / "run" / "model").model, TunedModel)
+
+
+@pytest.mark.parametrize("loss", ["level", "vocab"])
+def test_adapters_learn_and_are_evaluated(tmp_path: Path, base: str, loss: str) -> None:
+    recipe = write_recipe(tmp_path, base)
+    overrides = [f"sft.loss={loss}", f"eval.scoring={loss}", "sft.trainer.logging_steps=1"]
+    outcome = recllm("run", recipe, *overrides, "--until", "eval")
+    assert outcome.code == 0, outcome.err
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    losses = [row["loss"] for row in map(json.loads, lines) if "loss" in row]
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+    metrics = json.loads((tmp_path / "run" / "eval" / "metrics.json").read_text())
+    assert metrics["metrics"]["hit@10"]["value"] > 0
+    history = Recommender.load(tmp_path / "run" / "model").items.ids[0]
+    told = recllm("recommend", str(tmp_path / "run"), "--history", history)
+    assert told.code == 0 and "recommended" in told.out
+
+
+@pytest.mark.parametrize("loss", ["level", "vocab"])
+def test_the_first_loss_is_that_of_full_tuning(tmp_path: Path, base: str, loss: str) -> None:
+    first = []
+    for tuning in ("full", "lora", "sid-rows"):
+        overrides = [
+            f"model.tuning={tuning}", *([] if tuning == "lora" else ["model.lora=null"]),
+            f"sft.loss={loss}", f"eval.scoring={loss}", "sft.trainer.max_steps=1",
+            "sft.trainer.logging_steps=1",
+        ]  # fmt: skip
+        outcome = train(tmp_path / tuning, base, *overrides)
+        assert outcome.code == 0, outcome.err
+        row = json.loads((tmp_path / tuning / "run" / "metrics.jsonl").read_text().splitlines()[0])
+        first.append(row["loss"])
+    assert first == pytest.approx(first[:1] * 3, rel=1e-4)
+
+
+def test_mixed_precision_trains_an_adapter(tmp_path: Path, base: str) -> None:
+    overrides = ["model.dtype=bfloat16", "sft.trainer.bf16=true", "sft.trainer.max_steps=3"]
+    outcome = train(tmp_path, base, *overrides)
+    assert outcome.code == 0, outcome.err
+    assert {weight.dtype for weight in weights(tmp_path).values()} == {torch.float32}
+
+
+def test_an_adapter_without_its_base_is_refused_before_any_work(tmp_path: Path, base: str) -> None:
+    save_base(tmp_path / "own")
+    own = str(tmp_path / "own")
+    assert train(tmp_path / "first", own, "sft.trainer.max_steps=2").code == 0
+    adapter = str(tmp_path / "first" / "run" / "model")
+    save_base(tmp_path / "own", seed=4)
+    outcome = train(tmp_path / "second", adapter)
+    assert outcome.code == 2
+    assert "where there is another model now" in outcome.err
+    assert not (tmp_path / "second" / "cache").exists()
+
+
+def test_other_sids_than_a_checkpoints_are_refused_before_prompts(
+    tmp_path: Path, base: str
+) -> None:
+    assert train(tmp_path / "first", base, "sft.trainer.max_steps=2").code == 0
+    adapter = str(tmp_path / "first" / "run" / "model")
+    outcome = train(tmp_path / "second", adapter, "sid.quantizer=random")
+    assert outcome.code == 2
+    assert "was trained with other SIDs than this run's" in outcome.err
+    assert not list((tmp_path / "second" / "cache").glob("prompts/*/train.parquet"))
+    outcome = train(tmp_path / "second", adapter, "sft.trainer.max_steps=2")
+    assert outcome.code == 0, outcome.err
+    assert "an adapter, merged into its base" in outcome.err
+
+
+def test_rows_alone_need_sids(tmp_path: Path, base: str) -> None:
+    overrides = [
+        "model.tuning=sid-rows",
+        "model.lora=null",
+        "sid.quantizer=title",
+        "sft.targets=last",
+        "sft.drop_items=0",
+        "sft.loss=vocab",
+        "eval.scoring=vocab",
+    ]
+    outcome = train(tmp_path, base, *overrides)  # fmt: skip
+    assert outcome.code == 2
+    assert "sid-rows trains the rows of SID tokens, but items go by their titles" in outcome.err
+    assert not (tmp_path / "cache").exists()
+
+
+class SmallGPU:
+    total_memory = 2**18
+
+
+def test_what_does_not_fit_the_gpu_is_refused(
+    tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fits.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(fits.torch.cuda, "get_device_properties", lambda _: SmallGPU)
+    from recllm.config.loading import load_recipe
+    from recllm.errors import UserError
+
+    recipe = load_recipe(write_recipe(tmp_path, base), ())
+
+    class Arguments:
+        per_device_train_batch_size, gradient_checkpointing = 32, True
+        bf16, fp16, optim = False, False, "adamw_torch"
+
+    with pytest.raises(UserError, match="with 32 rows of up to 99 tokens at once needs at least"):
+        fits.check_memory(recipe, Arguments, 32, 99)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    fits.check_memory(recipe, Arguments, 32, 99)
+    monkeypatch.delenv("ACCELERATE_USE_FSDP")
+    monkeypatch.setattr(SmallGPU, "total_memory", 2**30)
+    fits.check_memory(recipe, Arguments, 32, 99)
