@@ -32,6 +32,7 @@ from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
 from recllm.train.resume import describe_last_checkpoint, train_or_resume
+from recllm.train.trackers import check_trackers, keep_tensorboard
 from recllm.train.trainer import RecommenderTrainer
 from recllm.train.validation import Validation
 
@@ -44,6 +45,7 @@ class Sft(Stage):
     """Writes `model/`, a whole recommender, `metrics.jsonl`, the training's log, and a summary."""
 
     name = "sft"
+    version = 2  # batches have no padding
     parents = ("filter", "split", "sid", "prompts")
     seeded = True
     resumable = True
@@ -58,7 +60,7 @@ class Sft(Stage):
 
     def check(self) -> None:
         """Refuse trainer settings that TRL does not take, and a base that the run would replace."""
-        self._arguments(self.recipe.output_dir)
+        check_trackers(self._arguments(self.recipe.output_dir).report_to)
         name, target = self.recipe.model.name, self.recipe.output_dir / "model"
         if name is not None and Path(name).resolve() == target.resolve():
             raise UserError(f"model.name is {target}, where this run puts its own model; move one")
@@ -117,9 +119,11 @@ class Sft(Stage):
         token_ids = _token_ids(recommender)
         level_tokens = [torch.from_numpy(ids) for ids in token_ids]
         rows = read_training_rows(prompts / "train.parquet")
+        arguments = self._arguments(out / CHECKPOINTS)
+        keep_tensorboard(arguments.report_to, recipe.output_dir / "tensorboard")
         trainer = RecommenderTrainer(
             model=recommender.model,
-            args=self._arguments(out / CHECKPOINTS),
+            args=arguments,
             train_dataset=rows,
             eval_dataset=rows.select([0]),  # asked for, but `measure` takes its place
             processing_class=recommender.renderer.tokenizer,
@@ -156,6 +160,7 @@ class Sft(Stage):
             "restore_callback_states_from_checkpoint": True,
             "logging_steps": 20,
             "max_length": None,
+            "padding_free": True,
             "dataset_kwargs": {"skip_prepare_dataset": True},
             "bf16": resolve_dtype(self.recipe.model.dtype) == torch.bfloat16,
             "use_cpu": resolve_device().type == "cpu",
