@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset
 from datasets.table import InMemoryTable
@@ -10,3 +11,8 @@ from datasets.table import InMemoryTable
 def read_training_rows(path: Path) -> Dataset:
     """`input_ids` and `labels` of the rows that the prompts stage wrote, without copying them."""
     return Dataset(InMemoryTable(pq.read_table(path, columns=["input_ids", "labels"])))
+
+
+def row_lengths(rows: Dataset) -> list[int]:
+    """The tokens of each row."""
+    return pc.list_value_length(rows.data.column("input_ids")).to_pylist()

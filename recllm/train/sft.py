@@ -28,9 +28,10 @@ from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
 from recllm.prompts.training import check_depths
+from recllm.train.activations import activations_fit
 from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
-from recllm.train.data import read_training_rows
+from recllm.train.data import read_training_rows, row_lengths
 from recllm.train.resume import describe_last_checkpoint, train_or_resume
 from recllm.train.trackers import check_trackers, keep_tensorboard
 from recllm.train.trainer import RecommenderTrainer
@@ -121,6 +122,13 @@ class Sft(Stage):
         rows = read_training_rows(prompts / "train.parquet")
         arguments = self._arguments(out / CHECKPOINTS)
         keep_tensorboard(arguments.report_to, recipe.output_dir / "tensorboard")
+        if "gradient_checkpointing" not in recipe.sft.trainer:
+            arguments.gradient_checkpointing = not activations_fit(
+                recommender.model,
+                row_lengths(rows),
+                arguments.per_device_train_batch_size,
+                half=bool(arguments.bf16 or arguments.fp16),
+            )
         trainer = RecommenderTrainer(
             model=recommender.model,
             args=arguments,
@@ -164,7 +172,6 @@ class Sft(Stage):
             "dataset_kwargs": {"skip_prepare_dataset": True},
             "bf16": resolve_dtype(self.recipe.model.dtype) == torch.bfloat16,
             "use_cpu": resolve_device().type == "cpu",
-            "gradient_checkpointing": self.recipe.model.from_scratch is None,
             "disable_tqdm": True,  # StepBar takes its place
             "dataloader_pin_memory": resolve_device().type != "cpu",
         }

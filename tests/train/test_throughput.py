@@ -129,8 +129,8 @@ def test_mfu_is_the_share_of_the_peak(clock: Clock, monkeypatch: pytest.MonkeyPa
     operations = Operations.of(model)
     assert operations is not None
     monkeypatch.setattr(throughput, "peak_operations", lambda _: 1e6)
-    counter = Throughput(model, Accelerator(cpu=True, mixed_precision="bf16"))
-    counter.on_train_begin(*STEP)
+    monkeypatch.setattr(Accelerator, "mixed_precision", "bf16")
+    counter = start(model)
     counter.count(batch(True, 3, 5), torch.tensor(4))
     clock.now += 10.0
     needed = operations.token * 8 + operations.pair * (9 + 25) + operations.target * 4
