@@ -15,6 +15,14 @@ from recllm.errors import UserError
 
 #: Prompts held at a time while they are counted.
 BATCH = 4096
+#: What the last row of a training's log says of its steps.
+SPEED = (
+    "tokens_per_second",
+    "targets_per_second",
+    "samples_per_second",
+    "mfu",
+    "peak_gpu_memory_bytes",
+)
 
 
 @contextmanager
@@ -64,9 +72,9 @@ def training_cost(sft: Path) -> dict[str, float]:
     """What fine-tuning took, from what the stage `sft` wrote.
 
     `seconds` and `peak_memory_bytes` are the whole stage's, validation included; `tokens` those
-    that the model was trained on, without padding. `tokens_per_second` is over the training with
-    its validations. Of a training that was interrupted, `resumed_from_step` says from where on
-    the rest is told.
+    that the model was trained on, without padding. The rates and `mfu` (see
+    `recllm.train.throughput`) are of its steps alone. Of a training that was interrupted,
+    `resumed_from_step` says from where on the rest is told.
 
     Raises:
         UserError: the folder is not an artifact.
@@ -81,10 +89,8 @@ def training_cost(sft: Path) -> dict[str, float]:
         "peak_memory_bytes": stage.peak_memory_bytes,
         "tokens": tokens,
     }
-    steps, resumed = stage.counts["steps"], stage.counts.get("resumed_from_step", 0)
+    resumed = stage.counts.get("resumed_from_step", 0)
     if resumed:
         cost["resumed_from_step"] = resumed
-    runtime = next((row["train_runtime"] for row in log[::-1] if "train_runtime" in row), 0)
-    if runtime and steps > resumed:
-        cost["tokens_per_second"] = round(tokens * (steps - resumed) / steps / runtime, 1)
-    return cost
+    end = next((row for row in reversed(log) if "train_loss" in row), {})
+    return cost | {name: end[name] for name in SPEED if name in end}

@@ -7,7 +7,7 @@ from typing import Any
 from recllm.eval.report.inputs import Estimate
 
 MISSING = "–"
-_PERCENT = ("rate", "share", "coverage", "utilisation", "resolution_cost", "traffic")
+_PERCENT = ("rate", "share", "coverage", "utilisation", "resolution_cost", "traffic", "mfu")
 _TIMES = ((3600, "h"), (60, "min"))
 
 

@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
 from transformers.trainer_pt_utils import BatchRebalanceSampler, get_length_grouped_indices
 
@@ -79,9 +77,3 @@ class GlobalBatches(BatchRebalanceSampler):
             return torch.randperm(self._rows, generator=generator).tolist()
         size = self._batch * self._group
         return get_length_grouped_indices(self._lengths, size, generator=generator)
-
-
-def row_lengths(rows: Dataset) -> NDArray[np.integer]:
-    """How many tokens each row has."""
-    ids = rows.with_format("arrow")[:]["input_ids"]
-    return pc.list_value_length(ids).to_numpy()

@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from transformers import AutoConfig
 
@@ -19,12 +17,6 @@ from recllm.models.references import BaseReference, is_adapter
 SPREADING = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP")
 #: Bytes that optimisers keep for each trained weight, by a part of their name; others keep AdamW's.
 OPTIMIZERS = {"paged": 0.0, "8bit": 2.0, "adafactor": 0.0, "sgd": 0.0}
-
-
-def longest_row(path: Path) -> int:
-    """Tokens of the longest training row that the prompts stage wrote."""
-    lengths = pc.list_value_length(pq.read_table(path, columns=["input_ids"])["input_ids"])
-    return pc.max(lengths).as_py() or 0  # type: ignore[attr-defined]
 
 
 def check_memory(recipe: Recipe, arguments: Any, rows: int, length: int) -> None:

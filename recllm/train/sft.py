@@ -30,10 +30,11 @@ from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.template import Template
 from recllm.prompts.training import check_depths
+from recllm.train.activations import activations_fit
 from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
-from recllm.train.data import read_training_rows
-from recllm.train.fits import check_memory, longest_row
+from recllm.train.data import read_training_rows, row_lengths
+from recllm.train.fits import check_memory
 from recllm.train.resume import (
     PROCESSES,
     describe_last_checkpoint,
@@ -43,6 +44,7 @@ from recllm.train.resume import (
 )
 from recllm.train.spread import SpreadRecommender
 from recllm.train.strategy import check_strategy, go_without_compiler, strategy_of
+from recllm.train.trackers import check_trackers, keep_tensorboard
 from recllm.train.trainer import RecommenderTrainer
 from recllm.train.validation import Validation
 from recllm.train.world import World, alone
@@ -63,7 +65,7 @@ class Sft(Stage):
     """
 
     name = "sft"
-    version = 2
+    version = 2  # batches have no padding, and are the same for any number of processes
     parents = ("filter", "split", "sid", "prompts")
     seeded = True
     resumable = True
@@ -80,6 +82,7 @@ class Sft(Stage):
         """Refuse settings that TRL or the GPU does not take, and a base that cannot be used."""
         with alone():  # the others have not come together yet
             arguments = self._arguments(self.recipe.output_dir)
+            check_trackers(arguments.report_to)
         name, target = self.recipe.model.name, self.recipe.output_dir / "model"
         if name is not None and Path(name).resolve() == target.resolve():
             raise UserError(f"model.name is {target}, where this run puts its own model; move one")
@@ -161,9 +164,17 @@ class Sft(Stage):
         go_without_compiler()
         rows = read_training_rows(inputs["prompts"] / "train.parquet")
         shown = [MetricsFile(out / "metrics.jsonl"), EpochLines(), StepBar()]
+        lengths = row_lengths(rows)
         arguments = self._arguments(out / CHECKPOINTS)
-        sid_rows = sum(map(len, token_ids))
-        check_memory(recipe, arguments, sid_rows, longest_row(inputs["prompts"] / "train.parquet"))
+        check_memory(recipe, arguments, sum(map(len, token_ids)), int(lengths.max()))
+        keep_tensorboard(arguments.report_to, recipe.output_dir / "tensorboard")
+        if "gradient_checkpointing" not in recipe.sft.trainer:
+            arguments.gradient_checkpointing = not activations_fit(
+                recommender.model,
+                lengths,
+                arguments.per_device_train_batch_size,
+                half=bool(arguments.bf16 or arguments.fp16),
+            )
         trainer = RecommenderTrainer(
             model=recommender.model,
             args=arguments,
@@ -206,10 +217,10 @@ class Sft(Stage):
             "restore_callback_states_from_checkpoint": True,
             "logging_steps": 20,
             "max_length": None,
+            "padding_free": True,
             "dataset_kwargs": {"skip_prepare_dataset": True},
             "bf16": resolve_dtype(self.recipe.model.dtype) == torch.bfloat16,
             "use_cpu": resolve_device().type == "cpu",
-            "gradient_checkpointing": self.recipe.model.from_scratch is None,
             "disable_tqdm": True,  # StepBar takes its place
             "log_level_replica": "error",  # the first process says it
             "ddp_find_unused_parameters": False,  # all that are trained are used

@@ -1,46 +1,98 @@
-"""TRL's SFTTrainer, with validation by the decoding engine and a loss over SID levels."""
+"""TRL's SFTTrainer, with validation by the decoding engine and the head where there are labels."""
 
+import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
 from torch import nn
 from transformers import PreTrainedModel
-from trl import SFTTrainer
+from trl import SFTConfig, SFTTrainer
 
-from recllm.decoding.scoring import Head
 from recllm.errors import UserError
 from recllm.prompts.training import IGNORED
-from recllm.train.batches import GlobalBatches, row_lengths
-from recllm.train.strategy import is_sharded
+from recllm.train.batches import GlobalBatches
+from recllm.train.data import row_lengths
+from recllm.train.padding_free import attention, fastest_attention, supports_padding_free
+from recllm.train.supervised_loss import LevelLoss, VocabLoss, add_loss, changed_logits
+from recllm.train.throughput import Throughput
+
+log = logging.getLogger(__name__)
 
 
 class RecommenderTrainer(SFTTrainer):
     """Measures ranking metrics instead of a loss on the validation rows.
 
+    The head runs on supervised positions alone, and batches have no padding where `args` ask for
+    that and the model can do it. How fast it goes is in the log.
+
     Args:
         measure: called at each evaluation; returns metrics by name.
         level_tokens: for each level its token ids. Where given, the loss of a SID token is
             normalised over the codes of its level instead of the whole vocabulary.
+
+    Raises:
+        UserError: a loss over levels is asked for with settings that only TRL's own loss has.
     """
 
     def __init__(
         self,
-        *args: Any,
+        model: PreTrainedModel,
+        args: SFTConfig,
+        *rest: Any,
         measure: Callable[[], dict[str, float]],
         level_tokens: Sequence[torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        if args.padding_free and not supports_padding_free(_causal_lm(model)):
+            log.warning("sft: batches are padded; %s takes no others", model.config.model_type)
+            args.padding_free = False
+        if args.padding_free and args.include_num_input_tokens_seen == "non_padding":
+            args.include_num_input_tokens_seen = "all"
+        super().__init__(model, args, *rest, **kwargs)
+        self.causal_lm = _causal_lm(self.model)
         self.measure = measure
-        self.level_loss = None if level_tokens is None else LevelLoss(level_tokens)
-        if self.level_loss is not None and is_sharded(self.accelerator):
-            raise UserError(
-                "sft.loss: level reads the whole head, of which each process has but a part under "
-                "ZeRO-3 and FSDP2; set sft.loss: vocab, or train with ddp or zero2"
+        self.throughput = Throughput(self.causal_lm, self.accelerator)
+        self.add_callback(self.throughput)
+        only_trl = self._only_trl_computes()
+        if level_tokens is not None and only_trl:
+            raise UserError(f"sft.loss: level does not go with {only_trl}; set sft.loss: vocab")
+        self.own_loss = not only_trl
+        if self.own_loss:
+            add_loss(
+                self.causal_lm, VocabLoss() if level_tokens is None else LevelLoss(level_tokens)
             )
+
+    def _only_trl_computes(self) -> str | None:
+        """The setting that asks for more than cross-entropy of the head's own logits."""
+        args, parallel = self.args, self.accelerator.parallelism_config
+        settings = {
+            "sft.trainer.loss_type": args.loss_type != "nll",
+            "sft.trainer.label_smoothing_factor": args.label_smoothing_factor > 0,
+            "a mixture of experts that balances its load": self.aux_loss_enabled,
+            "sft.trainer.parallelism_config": parallel is not None
+            and (parallel.sp_enabled or parallel.cp_enabled),
+        }
+        asked = next((name for name, is_set in settings.items() if is_set), None)
+        return asked or changed_logits(self.causal_lm)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, with the attention that suits the batches; validation keeps the model's own."""
+        if not self.padding_free:
+            return super().train(*args, **kwargs)
+        measure, own = self.measure, self.causal_lm.config._attn_implementation
+
+        def measure_with_own_attention() -> dict[str, float]:
+            with attention(self.causal_lm, own):
+                return measure()
+
+        self.measure = measure_with_own_attention
+        try:
+            with attention(self.causal_lm, fastest_attention(self.accelerator.device)):
+                return super().train(*args, **kwargs)
+        finally:
+            self.measure = measure
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Rank the validation sample; metrics are logged as `eval_hit@10` and so on."""
@@ -58,16 +110,17 @@ class RecommenderTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """TRL's own loss, or the mean of the level-normalised loss over the batch's targets."""
-        if self.level_loss is None:
+        """The mean over the labels of the whole batch, its other parts and processes included."""
+        if not self.own_loss:
+            self.throughput.count(inputs, (inputs["labels"][:, 1:] != IGNORED).sum())
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        unwrapped = self.accelerator.unwrap_model(model)
-        loss_of = partial(self.level_loss, unwrapped, inputs, self.accelerator.autocast)
-        total, count = _as_forward(model, unwrapped, inputs, loss_of)
-        loss = total / (count if num_items_in_batch is None else num_items_in_batch)
+        summed = model(**inputs, supervised_only=True)
+        self.throughput.count(inputs, summed["count"])
+        targets = summed["count"] if num_items_in_batch is None else num_items_in_batch
+        loss = summed["loss"] / torch.as_tensor(targets).clamp(min=1)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            # It counts the targets of all processes, and their gradients are averaged.
-            loss = loss * self.accelerator.num_processes
+            # The labels are those of all processes, and what these compute is averaged.
+            loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         return (loss, None) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -93,69 +146,18 @@ class RecommenderTrainer(SFTTrainer):
         super()._save_rng_state(output_dir)
         self.accelerator.wait_for_everyone()
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add how fast it went, to the rows of the training and at its end."""
+        if "loss" in logs:
+            logs |= self.throughput.recent()
+        elif "train_loss" in logs:
+            logs |= self.throughput.overall()
+        super().log(logs, start_time)
+
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Nothing here: a card belongs to what is pushed, not to each checkpoint."""
 
 
-def _as_forward(
-    wrapper: nn.Module, model: nn.Module, inputs: dict[str, Any], compute: Callable[[], Any]
-) -> Any:
-    """What `compute` returns, run as the forward pass of `model` inside of what wraps it.
-
-    DDP and DeepSpeed average gradients of what goes through their own forward pass alone.
-    """
-    if wrapper is model:
-        return compute()
-    forward = model.forward
-
-    def run(**_: Any) -> Any:
-        model.forward = forward
-        return compute()
-
-    model.forward = run
-    return wrapper(**inputs)
-
-
-class LevelLoss:
-    """Cross-entropy of SID tokens among the codes of their level; other labels use all tokens."""
-
-    def __init__(self, level_tokens: Sequence[torch.Tensor] | torch.Tensor) -> None:
-        self.level_tokens = level_tokens
-
-    def __call__(
-        self,
-        model: PreTrainedModel,
-        inputs: dict[str, torch.Tensor],
-        autocast: Callable[..., AbstractContextManager[Any]] = nullcontext,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The summed loss and how many tokens it is the sum over.
-
-        Args:
-            autocast: around the decoder. The logits are computed in fp32 also where it runs in
-                less, as they are in decoding.
-        """
-        with autocast():
-            hidden = model.get_decoder()(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                use_cache=False,
-            ).last_hidden_state
-        labels = inputs["labels"][:, 1:]
-        supervised = labels != IGNORED
-        hidden, labels = hidden[:, :-1][supervised], labels[supervised]
-        head = Head.of(model)
-        total = hidden.new_zeros((), dtype=torch.float32)
-        other = torch.ones_like(labels, dtype=torch.bool)
-        for level in self.level_tokens:
-            tokens = level.to(labels.device)
-            matches = labels[:, None] == tokens[None, :]
-            here = matches.any(dim=1)
-            logits = head.logits(hidden[here], tokens)
-            target = matches[here].int().argmax(dim=1)
-            total = total + nn.functional.cross_entropy(logits, target, reduction="sum")
-            other &= ~here
-        if other.any():
-            bias = None if head.bias is None else head.bias.float()
-            logits = nn.functional.linear(hidden[other].float(), head.weight.float(), bias)
-            total = total + nn.functional.cross_entropy(logits, labels[other], reduction="sum")
-        return total, supervised.sum()
+def _causal_lm(model: Any) -> PreTrainedModel:
+    """The model itself, out of the PEFT model around it."""
+    return model.get_base_model() if is_peft_model(model) else model

@@ -41,6 +41,12 @@ def make_slices(*labels: str) -> list[dict[str, Any]]:
     ]
 
 
+SPEED = {
+    "samples_per_second": 12.3456,
+    "tokens_per_second": 1234.5,
+    "mfu": 0.3125,
+    "peak_memory_bytes": 3 * 2**30,
+}
 STATISTICS: dict[str, Any] = {
     "log": {
         "users": 500,
@@ -107,7 +113,7 @@ def inputs() -> ReportInputs:
         name="demo <run>",
         recipe_yaml="seed: 0\nname: <demo>\n",
         metrics=metrics,
-        training=[*training, *validation, {"step": 30, "train_loss": 1.0}],
+        training=[*training, *validation, {"step": 30, "train_loss": 1.0, **SPEED}],
         data_counts={"ingest": {"interactions": 5000}, "split": {"train": 4000, "test": 500}},
         statistics=STATISTICS,
         stages={"ingest": {"seconds": 1.5, "peak_memory_bytes": 2**28}},
@@ -240,6 +246,16 @@ def test_costs_of_training_and_evaluation_stand_side_by_side(rendered: tuple[str
         ["tokens per second", "1,234", "–"],
         ["stage", "time", "peak memory"],
         ["ingest", "1.5 s", "256 MiB"],
+    ]
+
+
+def test_how_fast_the_training_went_stands_below_its_curves(rendered: tuple[str, str]) -> None:
+    assert rows_of(section(rendered[0], "training")) == [
+        ["", "training"],
+        ["samples per second", "12.35"],
+        ["tokens per second", "1,234"],
+        ["mfu", "31.25 %"],
+        ["peak memory", "3.0 GiB"],
     ]
 
 

@@ -10,7 +10,8 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recllm.train.batches import GlobalBatches, row_lengths
+from recllm.train.batches import GlobalBatches
+from recllm.train.data import row_lengths
 
 
 def plain_batches(order: list[int], size: int) -> list[list[int]]:

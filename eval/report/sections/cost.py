@@ -13,7 +13,11 @@ MEANINGS = {
     "tokens": "trained on, in all epochs, without padding",
     "prompt_tokens": "of the prompts, each counted once",
     "beam_tokens": "of the codes that the search follows, on every level but the last",
-    "tokens_per_second": "of the tokens above",
+    "tokens_per_second": "of the tokens above, in the steps alone",
+    "targets_per_second": "tokens that carry loss",
+    "samples_per_second": "rows trained on",
+    "mfu": "of the GPU's peak, by the operations that the model needs",
+    "peak_gpu_memory_bytes": "allocated by torch",
 }
 STAGE_FIGURES = ("seconds", "peak_memory_bytes")
 

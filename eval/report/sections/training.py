@@ -1,16 +1,24 @@
-"""Training curves: the loss, and the validation metrics by which the checkpoint was chosen."""
+"""Training curves, how the checkpoint was chosen by them, and how fast the training went."""
 
-from recllm.eval.report.content import Plot, Section
+from recllm.eval.report.content import Plot, Section, Table, facts
 from recllm.eval.report.formats import score
 from recllm.eval.report.inputs import ReportInputs, finite, sort_metrics
 from recllm.eval.report.plots import Series, line_plot
 
 _LOSSES = {"loss": "training loss", "eval_loss": "validation loss"}
 _VALIDATION = ("ndcg@", "hit@", "mrr@", "auc")
+_SPEED = (
+    "samples_per_second",
+    "tokens_per_second",
+    "targets_per_second",
+    "mfu",
+    "peak_memory_bytes",
+    "peak_gpu_memory_bytes",
+)
 
 
 def build(inputs: ReportInputs) -> Section | None:
-    """None where no curve has two points."""
+    """None where no curve has two points, and nothing was timed."""
     losses = [_curve(inputs, key, label) for key, label in _LOSSES.items()]
     keys = dict.fromkeys(key for row in inputs.training for key in row if _is_validation(key))
     metrics = [_curve(inputs, key, key.removeprefix("eval_")) for key in sort_metrics(keys)]
@@ -18,8 +26,20 @@ def build(inputs: ReportInputs) -> Section | None:
         _plot("loss", losses, "Loss"),
         _plot("validation", metrics, _caption(metrics)),
     ]
-    found = [plot for plot in plots if plot]
-    return Section("training", "Training", plots=found, wide=True) if found else None
+    found, tables = [plot for plot in plots if plot], _speed(inputs)
+    if not found and not tables:
+        return None
+    return Section("training", "Training", plots=found, tables=tables, wide=True)
+
+
+def _speed(inputs: ReportInputs) -> list[Table]:
+    """The figures of the whole training, from the last row that has them."""
+    timed = [row for row in inputs.training if "samples_per_second" in row]
+    if not timed:
+        return []
+    last = {name: timed[-1][name] for name in _SPEED if name in timed[-1]}
+    caption = "Of all processes, without validation and checkpoints; targets are tokens with loss"
+    return [facts(last, ["", "training"], caption)]
 
 
 def _is_validation(key: str) -> bool:
