@@ -1,7 +1,7 @@
 """A recommender: a model with the tokenizer, the SIDs and the items that it speaks of."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,13 +16,14 @@ from recllm.catalog.histories import History
 from recllm.catalog.items import Items
 from recllm.catalog.sids import ItemIndex, read_index
 from recllm.catalog.trie import Trie
+from recllm.config.plugins import TASKS
 from recllm.config.schema import Scoring
 from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
 from recllm.models.backbone import on_device
 from recllm.models.item_trie import item_trie
-from recllm.prompts.renderer import Renderer
-from recllm.prompts.tasks import CatalogText
+from recllm.prompts.renderer import Renderer, sequential_recommendation
+from recllm.prompts.tasks import CatalogText, Task
 from recllm.prompts.template import Template
 
 DESCRIPTION = "recllm.json"
@@ -35,7 +36,8 @@ class Recommender:
     """Ranks the catalogue for histories.
 
     Saved, it is one folder: a Hugging Face checkpoint with `sids.parquet`, `items.parquet` and
-    `recllm.json` (the template, the history's length, how to rank) beside it.
+    `recllm.json` (the template, the history's length, the task that it is asked by, how to rank)
+    beside it.
 
     Attributes:
         scoring, exclude_history: how its checkpoint was chosen, and so how it ranks unless told.
@@ -91,6 +93,33 @@ class Recommender:
             only: for each history the items that may be returned, such as those in stock; rows
                 that share one list share its work.
         """
+        exclude = self.exclude_history if exclude_history is None else exclude_history
+        return self.rank_prompts(
+            self.renderer.recommendation_prompts(histories),
+            beams=beams,
+            scoring=scoring,
+            exclude=histories if exclude else None,
+            only=only,
+            batch_tokens=batch_tokens,
+            progress=progress,
+        )
+
+    def rank_prompts(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        beams: int,
+        scoring: Scoring | None = None,
+        exclude: Sequence[History] | None = None,
+        only: Sequence[History] | None = None,
+        batch_tokens: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Ranking:
+        """The best `beams` items to follow each prompt, given as token ids.
+
+        Args:
+            exclude, only: for each prompt the items that may not, or alone may, be returned.
+        """
         decoder = TreeDecoder(
             self.model,
             self.trie,
@@ -98,10 +127,7 @@ class Recommender:
             scoring=scoring or self.scoring,
             batch_tokens=batch_tokens,
         )
-        prompts = self.renderer.recommendation_prompts(histories)
-        exclude = self.exclude_history if exclude_history is None else exclude_history
-        excluded = histories if exclude else None
-        return decoder.decode(prompts, exclude=excluded, only=only, progress=progress)
+        return decoder.decode(prompts, exclude=exclude, only=only, progress=progress)
 
     def save(self, folder: Path) -> None:
         """Write the whole recommender into `folder`."""
@@ -112,6 +138,7 @@ class Recommender:
             "format": FORMAT,
             "template": json.loads(self.renderer.template.to_json()),
             "max_history": self.renderer.max_history,
+            "asked_by": _describe_task(self.renderer.asked_by),
             "scoring": self.scoring,
             "exclude_history": self.exclude_history,
         }
@@ -178,7 +205,17 @@ def _renderer(folder: Path, description: dict[str, Any]) -> Renderer:
     template = Template(**description["template"])
     catalog = _catalog(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return Renderer(template, catalog, tokenizer, description["max_history"])
+    asked_by = description.get("asked_by")
+    task = sequential_recommendation() if asked_by is None else _described_task(asked_by)
+    return Renderer(template, catalog, tokenizer, description["max_history"], task)
+
+
+def _describe_task(task: Task) -> dict[str, Any]:
+    return {"task": task.name, "options": task.model_dump(mode="json")}
+
+
+def _described_task(described: Mapping[str, Any]) -> Task:
+    return TASKS.load(described["task"]).model_validate(described["options"])
 
 
 def _catalog(folder: Path) -> CatalogText:

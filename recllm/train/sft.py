@@ -25,19 +25,18 @@ from recllm.models.backbone import load_backbone, on_device, resolve_device, res
 from recllm.models.recommender import Recommender
 from recllm.models.tokenizers import sid_token_ids
 from recllm.prompts.renderer import Renderer
-from recllm.prompts.tasks import CatalogText
+from recllm.prompts.tasks import RECOMMENDATION_TASK, CatalogText
 from recllm.prompts.template import Template
 from recllm.prompts.training import check_depths
 from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows
+from recllm.train.measures import Measure, best_metric, choose_measure
 from recllm.train.resume import describe_last_checkpoint, train_or_resume
 from recllm.train.trainer import RecommenderTrainer
-from recllm.train.validation import Validation
 
 CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
-BEST = "eval_ndcg@10"
 
 
 class Sft(Stage):
@@ -54,7 +53,9 @@ class Sft(Stage):
         recipe = dump(self.recipe)
         ranking = {key: recipe["eval"][key] for key in ("scoring", "exclude_history")}
         model = recipe["model"] | {"files": _model_files(self.recipe.model.name)}
-        return {"model": model, "sft": recipe["sft"], "validation": ranking}
+        settings = {"model": model, "sft": recipe["sft"], "validation": ranking}
+        task = self.recipe.asked_by.name
+        return settings if task == RECOMMENDATION_TASK else settings | {"asked_by": task}
 
     def check(self) -> None:
         """Refuse trainer settings that TRL does not take, and a base that the run would replace."""
@@ -83,7 +84,8 @@ class Sft(Stage):
         valid = SplitRows.read(inputs["split"], "valid", sequences)
         if not len(valid):
             raise UserError("the split has no validation rows; the best checkpoint needs some")
-        trainer = self._trainer(recommender, inputs["prompts"], valid, out)
+        validation = choose_measure(self.recipe, recommender, inputs, valid)
+        trainer = self._trainer(recommender, inputs["prompts"], validation, out)
         resumed = train_or_resume(trainer, out / CHECKPOINTS, self.recipe.sft.patience)
         remove(out / "model")  # a part of it, where a run was stopped while it wrote it
         recommender.save(out / "model")
@@ -104,16 +106,16 @@ class Sft(Stage):
         )
         check_depths(self.recipe, catalog.sids)
         template = Template.load(self.recipe.prompts.template)
-        renderer = Renderer(template, catalog, tokenizer, self.recipe.prompts.max_history)
+        shown = self.recipe.prompts.max_history
+        renderer = Renderer(template, catalog, tokenizer, shown, self.recipe.asked_by)
         model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed)
         ranking = self.recipe.eval
         return Recommender(on_device(model), renderer, ranking.scoring, ranking.exclude_history)
 
     def _trainer(
-        self, recommender: Recommender, prompts: Path, valid: SplitRows, out: Path
+        self, recommender: Recommender, prompts: Path, validation: Measure, out: Path
     ) -> RecommenderTrainer:
         recipe = self.recipe
-        validation = Validation.sample(valid, recipe.sft.validation_users, recipe.eval, recipe.seed)
         token_ids = _token_ids(recommender)
         level_tokens = [torch.from_numpy(ids) for ids in token_ids]
         rows = read_training_rows(prompts / "train.parquet")
@@ -151,7 +153,7 @@ class Sft(Stage):
             "save_total_limit": 2,
             "include_num_input_tokens_seen": "non_padding",
             "load_best_model_at_end": True,
-            "metric_for_best_model": BEST,
+            "metric_for_best_model": f"eval_{best_metric(self.recipe)}",
             "greater_is_better": True,
             "restore_callback_states_from_checkpoint": True,
             "logging_steps": 20,
