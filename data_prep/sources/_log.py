@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from recllm.config.registry import nearest
 from recllm.data_prep.sources._reading import column_names, load, missing_column
 from recllm.data_prep.sources._rejects import Rejects
 from recllm.data_prep.tables import (
@@ -285,12 +284,7 @@ def item_columns(
             chosen[name] = column
     for name in others:
         if name not in found:
-            close = nearest(name, found)
-            hint = f"did you mean {close!r}? " if close else ""
-            raise UserError(
-                f"{path}: expected a column {name!r} (data.item_columns); {hint}"
-                f"found: {', '.join(found)}"
-            )
+            raise missing_column(path, name, name, found, "data.item_columns")
     return chosen | {name: name for name in others}
 
 

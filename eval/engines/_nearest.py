@@ -56,7 +56,7 @@ def nearest_items(
 
 
 def squared_distances(points: NDArray[Any], items: NDArray[Any]) -> NDArray[np.float64]:
-    """(points, items) the squared L2 distance of each pair; of equal vectors it is 0."""
+    """(points, items) the squared L2 distance of each pair, in float64."""
     first, second = points.astype(np.float64), items.astype(np.float64)
     norms = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1)[None, :]
     return np.maximum(norms - 2 * first @ second.T, 0.0)

@@ -37,6 +37,7 @@ class Grounding(Engine):
     least first, ties in catalogue order. gamma = 0 leaves popularity out; of several, the one of
     the highest ndcg@10 on validation rows is taken, the least where they tie. Scores are the
     values with their sign turned. Where nothing was written, all items are as near as each other.
+    While a model trains, its checkpoints are chosen by the ranking of the constrained search.
     """
 
     needs_titles: ClassVar = True

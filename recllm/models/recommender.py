@@ -16,8 +16,8 @@ from recllm.catalog.histories import History
 from recllm.catalog.items import Items
 from recllm.catalog.sids import ItemIndex, read_index
 from recllm.catalog.trie import Trie
+from recllm.config.eval_section import Scoring
 from recllm.config.plugins import TASKS
-from recllm.config.schema import Scoring
 from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
 from recllm.models.backbone import on_device

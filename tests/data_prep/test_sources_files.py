@@ -328,7 +328,7 @@ def test_other_columns_of_the_items_are_kept_by_name(tmp_path: Path) -> None:
         {"item_id": "c", "title": "c", "intent": None},
     ]
     assert "item_columns" not in Files.model_validate(places).model_dump()  # nothing new
-    with pytest.raises(UserError, match=r"'intend' \(data.item_columns\); did you mean 'intent'"):
+    with pytest.raises(UserError, match=r"'intend'; did you mean 'intent'.*data.item_columns"):
         ingest(tmp_path, **places, item_columns=("intend",))
     with pytest.raises(UserError, match="there is no items file"):
         ingest(tmp_path, path=tmp_path / "log.csv", item_columns=("intent",))
