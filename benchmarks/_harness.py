@@ -14,6 +14,9 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+#: What units of metrics start with.
+MORE_IS_BETTER = ("hit@", "ndcg@", "auc")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -23,7 +26,7 @@ class Row:
         case: what was measured; `bar` is the case that a figure is demanded of.
         recllm: the figure of recllm.
         peer: that of its peer.
-        unit: of both; more is better of rates ("…/s"), hit@k and ndcg@k, less of all else.
+        unit: of both; more is better of rates ("…/s"), hit@k, ndcg@k and auc, less of all else.
     """
 
     case: str
@@ -34,7 +37,7 @@ class Row:
     @property
     def ratio(self) -> float:
         """How many times better recllm is."""
-        more_is_better = self.unit.endswith("/s") or self.unit.startswith(("hit@", "ndcg@"))
+        more_is_better = self.unit.endswith("/s") or self.unit.startswith(MORE_IS_BETTER)
         return self.recllm / self.peer if more_is_better else self.peer / self.recllm
 
 

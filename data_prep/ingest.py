@@ -46,9 +46,7 @@ class Ingest(Stage):
         need not be made again on the other.
         """
         source = self.recipe.data.source
-        paths = {name for name, value in source if isinstance(value, Path)}
-        options = source.model_dump(mode="json", exclude=paths)
-        return {"source": source.name, "options": options, "files": self._files}
+        return {**source.identity(), "files": self._files}
 
     def check(self) -> None:
         """Refuse an engine that cannot be had here."""

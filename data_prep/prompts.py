@@ -25,7 +25,7 @@ from recllm.prompts.template import ALL_TARGETS_TEMPLATE, NO_CHAT_TEMPLATE, Temp
 
 
 class Prompts(Stage):
-    """Writes `tokenizer/`, `train.parquet`, `samples.md` and `template.json`."""
+    """Writes `tokenizer/`, `train.parquet`, `samples.md`, `template.json` and kept texts."""
 
     name = "prompts"
     parents = ("filter", "split", "sid")
@@ -34,13 +34,21 @@ class Prompts(Stage):
 
     def settings(self) -> dict[str, Any]:
         """The tokenizer, the template and the mix of tasks, files by their content."""
-        return {
+        settings = {
             "tokenizer": tokenizer_identity(self.recipe.model),
             "template": self._template.to_json(),
             "max_history": self.recipe.prompts.max_history,
             "tasks": self._task_settings,
             "targets": self.recipe.sft.targets,
         }
+        kept = self._tasks_with_kept_texts
+        return settings | {"texts": kept} if kept else settings
+
+    @property
+    def _tasks_with_kept_texts(self) -> list[str]:
+        """The tasks whose texts evaluation asks by: intents of held-out interactions."""
+        tasks = [share.task for share in self._mix]
+        return [task.name for task in tasks if task.text_file and task.text_file.optional]
 
     @cached_property
     def _task_settings(self) -> dict[str, Any]:
@@ -109,6 +117,10 @@ class Prompts(Stage):
         )
         if isinstance(sids, TitleIndex):
             counts |= _count_title_tokens(renderer)
+        for name in self._tasks_with_kept_texts:
+            texts = materials[name].texts
+            assert texts is not None
+            texts.write(out, name)
         rows = self._rows(renderer, materials, counts)
         counts |= write_rows(rows, out / "train.parquet")
         (out / "samples.md").write_text(describe_samples(out / "train.parquet", tokenizer))
@@ -199,7 +211,8 @@ def _check_columns(task: Task, items: Items, has_ratings: bool) -> None:
         if column not in items.columns:
             raise UserError(
                 f"sft.tasks.{task.name} needs a column {column!r} of the items, which have "
-                f"{', '.join(items.columns)}; give one (data.columns), or leave the task out"
+                f"{', '.join(items.columns)}; give one (data.columns; data.item_columns keeps any "
+                "other of the items file), or leave the task out"
             )
     if task.needs_ratings and not has_ratings:
         raise UserError(

@@ -3,16 +3,16 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from recllm.artifacts.cache import Artifact
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
-from recllm.eval.evaluation import evaluate
+from recllm.eval.protocols import protocol_of
 from recllm.eval.report.formats import with_interval
-from recllm.eval.scores import Scores
 from recllm.models.references import DESCRIPTION
 
-COLUMNS = ("hit@10", "ndcg@10")
+COLUMNS = ("hit@10", "ndcg@10", "auc")
 
 
 def evaluate_checkpoints(
@@ -32,11 +32,13 @@ def evaluate_checkpoints(
         UserError: a checkpoint does not fit the recipe.
     """
     inputs = {name: artifact.path for name, artifact in artifacts.items()}
-    results: dict[str, Scores] = {}
+    protocol = protocol_of(recipe)
+    protocol.check()
+    results: dict[str, Mapping[str, Any]] = {}
     for number, (name, checkpoint) in enumerate(checkpoints.items()):
         out = folder / str(number)
         out.mkdir()
-        results[name] = evaluate(recipe, checkpoint, inputs, out)
+        results[name] = protocol.evaluate(checkpoint, inputs, out)
         stated = {"checkpoint": name, **results[name]}
         (out / "metrics.json").write_text(json.dumps(stated, indent=2, allow_nan=False))
     return _table(results)
@@ -60,12 +62,13 @@ def find_checkpoint(name: str) -> Path:
     )
 
 
-def _table(results: dict[str, Scores]) -> str:
+def _table(results: Mapping[str, Mapping[str, Any]]) -> str:
     first = next(iter(results.values()))
     rows = {name: scores["metrics"] for name, scores in results.items()} | first["baselines"]
     width = max(len(name) for name in rows) + 2
-    lines = [" " * width + "".join(f"{column:<26}" for column in COLUMNS)]
+    columns = [name for name in COLUMNS if any(name in metrics for metrics in rows.values())]
+    lines = [" " * width + "".join(f"{column:<26}" for column in columns)]
     for name, metrics in rows.items():
-        cells = "".join(f"{with_interval(metrics.get(column)):<26}" for column in COLUMNS)
+        cells = "".join(f"{with_interval(metrics.get(column)):<26}" for column in columns)
         lines.append(f"{name:<{width}}{cells}".rstrip())
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,11 +10,9 @@ import numpy as np
 
 from recllm.artifacts.cache import PeakMemory
 from recllm.artifacts.manifest import Manifest
-from recllm.catalog.histories import History
+from recllm.catalog.trie import Trie
 from recllm.errors import UserError
 
-#: Prompts held at a time while they are counted.
-BATCH = 4096
 #: What the last row of a training's log says of its steps.
 SPEED = (
     "tokens_per_second",
@@ -47,25 +45,15 @@ def measured() -> Iterator[dict[str, float]]:
         cost["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
 
 
-def count_tokens(checkpoint: Path, histories: Sequence[History], beams: int) -> dict[str, int]:
-    """The tokens that ranking these histories takes, however an engine goes about it.
+def count_beam_tokens(trie: Trie, rows: int, beams: int) -> int:
+    """The tokens that a search of a trie follows, however it goes about it.
 
-    `prompt_tokens`: of the rows' prompts, each counted once. `beam_tokens`: the tokens that a
-    search follows, for each row and level but the last as many as there are beams, or paths
-    to choose from where those are fewer. A search that runs a prompt once for each beam computes
-    more tokens than these; one that ends before the longest path does, fewer.
+    For each row and level but the last as many as there are beams, or paths to choose from where
+    those are fewer. A search that runs a prompt once for each beam computes more tokens; one that
+    ends before the longest path does, fewer.
     """
-    from recllm.models.checkpoint_files import load_renderer
-    from recllm.models.item_trie import item_trie
-
-    renderer = load_renderer(checkpoint)
-    prompts = 0
-    for start in range(0, len(histories), BATCH):
-        batch = renderer.recommendation_prompts(histories[start : start + BATCH])
-        prompts += sum(map(len, batch))
-    paths = np.diff(item_trie(renderer).level_start)[1:-1]
-    a_row = int(np.minimum(paths, beams).sum())
-    return {"prompt_tokens": prompts, "beam_tokens": len(histories) * a_row}
+    paths = np.diff(trie.level_start)[1:-1]
+    return rows * int(np.minimum(paths, beams).sum())
 
 
 def training_cost(sft: Path) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """One checkpoint on one split: ranked by an engine, written down, scored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +9,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recllm.catalog.histories import Sequences, SplitRows
+from recllm.baselines.ranking import popularity_counts
+from recllm.catalog.histories import History, Sequences, SplitRows
 from recllm.catalog.items import Items
-from recllm.catalog.sids import ItemIndex, read_index
+from recllm.catalog.sids import ItemIndex
 from recllm.catalog.split_names import SplitName
 from recllm.config.schema import Recipe
 from recllm.config.validation import dump
 from recllm.decoding.engine import Ranking
 from recllm.errors import UserError
-from recllm.eval.cost import count_tokens, measured
-from recllm.eval.engines import Engine
+from recllm.eval.cost import measured
+from recllm.eval.engines import Engine, Known, Questions
 from recllm.eval.facts import Facts
+from recllm.eval.phrasings import ask, over_phrasings
 from recllm.eval.predictions import Predictions
 from recllm.eval.scores import Scores, score
+from recllm.eval.search import evaluate_search, search_task
 from recllm.metrics.ranking import ranks_of
+from recllm.models.recommender import load_renderer
+from recllm.prompts.renderer import Renderer
 
 
 def evaluate(
@@ -36,35 +41,64 @@ def evaluate(
 
     Writes `predictions.parquet` into `out`: row, user_id, target (dense index), rank (0-based, -1
     for a miss), item_ids and scores (best first), invalid (how many of them should not be there).
+    They are those of the question's first phrasing, as `metrics` is.
 
     Args:
         checkpoint: a folder that `Recommender.save` wrote.
-        inputs: the artifacts of the stages filter, split and baselines.
+        inputs: the artifacts of the stages filter, split and baselines; with that of prompts,
+            item search is evaluated too, where it was trained.
 
     Raises:
         UserError: the checkpoint was trained on another catalogue, or the split has no rows.
     """
     items = Items.read(inputs["filter"] / "items.parquet")
-    sids = read_index(checkpoint / "sids.parquet")
-    check_catalogue(items, sids, checkpoint)
-    rows = SplitRows.read(inputs["split"], split, Sequences.read(inputs["split"]))
+    renderer = load_renderer(checkpoint)
+    check_catalogue(items, renderer.catalog.sids, checkpoint)
+    section = recipe.eval
+    sequences = Sequences.read(inputs["split"])
+    rows = SplitRows.read(inputs["split"], split, sequences)
     if not len(rows):
         raise UserError(f"the {split} split has no rows: there is nothing to evaluate on")
-    engine: Engine = recipe.eval.engine
-    histories = list(rows.histories)
+    known = known_of(recipe, renderer, sequences, inputs["split"], len(items))
+    engine: Engine = section.engine
     with measured() as cost:
-        ranking = engine.rank(checkpoint, histories, recipe.eval, recipe.model.dtype)
-    invalid = count_invalid(ranking, histories if recipe.eval.exclude_history else None, len(items))
+        ranker = engine.open(checkpoint, known, section, recipe.model.dtype)
+        asked = ask(renderer, rows, section)
+        ranking = ranker.rank(asked)
+    tokens = {"prompt_tokens": sum(map(len, asked.prompts)), "beam_tokens": ranker.beam_tokens}
+    invalid = count_invalid(ranking, asked.exclude, len(items))
     table = predictions_table(rows, ranking, invalid, items)
     pq.write_table(table, out / "predictions.parquet")
     predictions = Predictions.from_table(table, items)
-    facts = Facts.read(inputs["split"], inputs["baselines"], split, rows.row, sids.prefixes())
-    settings = dump(recipe)["eval"] | engine.choices(recipe.eval, recipe.model.dtype)
-    tokens = count_tokens(checkpoint, histories, recipe.eval.beams)
+    codes = renderer.catalog.sids.prefixes()
+    facts = Facts.read(inputs["split"], inputs["baselines"], split, rows.row, codes)
+    stated = {"asked_by": renderer.asked_by.name, **ranker.choices}
     seconds = max(cost["seconds"], 0.01)
     cost |= {"rows_per_second": round(len(rows) / seconds, 2), **tokens}
     cost["tokens_per_second"] = round(sum(tokens.values()) / seconds, 1)
-    return score(predictions, facts, split, recipe.eval, recipe.seed, settings, cost)
+    settings = dump(recipe)["eval"] | stated
+    found = score(predictions, facts, split, section, recipe.seed, settings, cost)
+    if section.phrasings == "all":
+        found["phrasings"] = over_phrasings(ranker, renderer, rows, predictions.ranks, section)
+    if "prompts" in inputs and (task := search_task(recipe)):
+        found["search"] = evaluate_search(
+            recipe, task, ranker, renderer, sequences, rows, inputs, facts
+        )
+    return found
+
+
+def known_of(
+    recipe: Recipe, renderer: Renderer, sequences: Sequences, split: Path, items: int
+) -> Known:
+    """What an engine may know: popularity in training, and a sample of the validation rows."""
+
+    def validation() -> tuple[Questions, NDArray[np.int32]]:
+        rows = SplitRows.read(split, "valid", sequences)
+        order = np.random.default_rng(recipe.seed).permutation(len(rows))
+        chosen = rows.select(np.sort(order[: recipe.sft.validation_users]))
+        return ask(renderer, chosen, recipe.eval), chosen.target
+
+    return Known(popularity_counts(sequences.training, items), validation)
 
 
 def check_catalogue(items: Items, sids: ItemIndex, checkpoint: Path) -> None:
@@ -82,7 +116,7 @@ def check_catalogue(items: Items, sids: ItemIndex, checkpoint: Path) -> None:
 
 
 def count_invalid(
-    ranking: Ranking, excluded: list[NDArray[np.int32]] | None, items: int
+    ranking: Ranking, excluded: Sequence[History] | None, items: int
 ) -> NDArray[np.int64]:
     """(rows,) how many recommendations stand twice in a row, or were excluded.
 

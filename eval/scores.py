@@ -1,7 +1,7 @@
 """From ranks to the content of metrics.json."""
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,8 @@ class Scores(TypedDict):
     `metrics` and `baselines` are item-level, over all rows of the split. `paired` holds the mean
     over rows of model minus baseline. `slices` is documented in `recllm.eval.slices`,
     `beyond_accuracy`, of the model and of the baselines by name, in `beyond_accuracy` below.
-    `settings` and `cost` are the caller's.
+    `settings` and `cost` are the caller's, and so are `phrasings` (see `over_phrasings`) and
+    `search` (see `evaluate_search`), where these were asked for.
     """
 
     split: str
@@ -43,6 +44,8 @@ class Scores(TypedDict):
     beyond_accuracy: dict[str, dict[str, float]]
     invalid_rate: float
     cost: dict[str, Any]
+    phrasings: NotRequired[dict[str, Any]]
+    search: NotRequired[dict[str, Any]]
 
 
 def score(  # noqa: PLR0917 (the parts of metrics.json)

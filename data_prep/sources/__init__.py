@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 class Source(Plugin):
     """Base of the sources. Subclasses are one file each and take their options as fields."""
+
+    #: Raise it where the same files and options would now give other tables.
+    version: ClassVar[int] = 1
 
     max_reject_rate: float = Field(
         default=0.0, ge=0, le=1, description="the share of a file's rows that may be set aside"
@@ -31,6 +34,13 @@ class Source(Plugin):
             UserError: a file does not exist.
         """
         return []
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the log beside the content of its files: the options but for paths."""
+        paths = {name for name, value in self if isinstance(value, Path)}
+        options = self.model_dump(mode="json", exclude=paths)
+        known = {"source": self.name, "options": options}
+        return known if self.version == 1 else known | {"version": self.version}
 
     @abstractmethod
     def ingest(self, con: Connection, out: Path) -> dict[str, int]:
@@ -74,7 +84,9 @@ class Source(Plugin):
         rejects: "Rejects",
         asked: Mapping[str, str | None],
         usual_ids: tuple[str, ...],
+        *,
+        others: tuple[str, ...] = (),
     ) -> Table:
         from recllm.data_prep.sources._log import item_columns, read_items
 
-        return read_items(con, path, item_columns(con, path, asked, usual_ids), rejects)
+        return read_items(con, path, item_columns(con, path, asked, usual_ids, others), rejects)

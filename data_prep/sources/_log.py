@@ -161,6 +161,8 @@ def write_log(
     items: Table | None,
     out: Path,
     missing_items: str = "keep",
+    *,
+    others: tuple[str, ...] = (),
 ) -> dict[str, int]:
     """Write both tables; gaps in `row` are closed.
 
@@ -168,6 +170,7 @@ def write_log(
         items: the items file; without one, ids are titles.
         missing_items: `keep` an item of the log that `items` lacks, with its id as its title, or
             `drop` its interactions.
+        others: columns of the items to write beside the usual ones.
 
     Raises:
         UserError: nothing is left.
@@ -184,7 +187,7 @@ def write_log(
     write(con, interactions.order_by("row"), out / "interactions.parquet", in_order=True)
     log = read(con, out / "interactions.parquet")
     complete, titled = _complete(con, materialise(con, log.select("item_id").distinct()), items)
-    optional = [name for name in (*TEXT_COLUMNS, "sid") if name in complete.columns]
+    optional = [name for name in (*TEXT_COLUMNS, "sid", *others) if name in complete.columns]
     complete = materialise(con, complete.select("item_id", "title", *optional))
     write(con, complete.order_by("item_id"), out / "items.parquet")
     return {"interactions": found["rows"], "items": size(con, complete)} | titled | counts
@@ -259,16 +262,30 @@ def _without_point(ids: Column) -> Column:
 
 
 def item_columns(
-    con: Connection, path: Path, asked: Mapping[str, str | None], usual_ids: tuple[str, ...]
+    con: Connection,
+    path: Path,
+    asked: Mapping[str, str | None],
+    usual_ids: tuple[str, ...],
+    others: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """The columns of an items file by standard name, for `read_items`."""
+    """The columns of an items file by standard name, for `read_items`.
+
+    Args:
+        others: columns that are kept under their own names.
+
+    Raises:
+        UserError: the file lacks one that it must have.
+    """
     found = column_names(con, path)
     chosen = {"item_id": require(path, found, "item_id", asked.get("item_id"), usual_ids)}
     for name in ("title", *TEXT_COLUMNS):
         column = choose(path, found, name, asked.get(name), (name,))
         if column:
             chosen[name] = column
-    return chosen
+    for name in others:
+        if name not in found:
+            raise missing_column(path, name, name, found, "data.item_columns")
+    return chosen | {name: name for name in others}
 
 
 def joined(text: Column, separator: str) -> Column:

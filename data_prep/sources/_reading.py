@@ -153,13 +153,15 @@ def column_names(con: Connection, path: Path) -> list[str]:
     return names
 
 
-def missing_column(path: Path, wanted: str, role: str, found: list[str]) -> UserError:
-    """The error for a column that a file does not have."""
+def missing_column(
+    path: Path, wanted: str, role: str, found: list[str], key: str | None = None
+) -> UserError:
+    """The error for a column that a file does not have; `key` is where recipes name it."""
     close = nearest(wanted, found) or nearest(role, found)
     hint = f"did you mean {close!r}? " if close else ""
     return UserError(
         f"{path}: expected a column {wanted!r}; {hint}found: {', '.join(found)}; "
-        f"say which it is with data.columns.{role}"
+        f"say which it is with {key or f'data.columns.{role}'}"
     )
 
 

@@ -1,11 +1,21 @@
 """A log of one's own: CSV, TSV, JSON lines or Parquet, plain or gzipped."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from recllm.data_prep.sources import Source
 from recllm.data_prep.sources._log import (
+    TEXT_COLUMNS,
     choose,
     read_interactions,
     require,
@@ -20,6 +30,9 @@ from recllm.data_prep.sources._reading import (
 from recllm.data_prep.sources._rejects import Rejects
 from recllm.data_prep.tables import Connection, Table
 from recllm.errors import UserError
+
+#: Columns of the item table that have a meaning of their own.
+RESERVED = ("row", "item", "item_id", "title", *TEXT_COLUMNS, "sid")
 
 USUAL = {
     "user": ("user_id", "user"),
@@ -66,6 +79,30 @@ class Files(Source):
     path: Path = Field(description="a file, or a folder with interactions.* and items.*")
     items: Path | None = Field(default=None, description="a file; without it, ids are titles")
     columns: _Columns = _Columns()
+    item_columns: tuple[str, ...] = Field(
+        default=(), description="others of the items file to keep, for tasks that name them"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `item_columns` where none is kept: such a log is the same as before the key."""
+        values: dict[str, Any] = dump(self)
+        if not values.get("item_columns"):
+            values.pop("item_columns", None)
+        return values
+
+    @field_validator("item_columns")
+    @classmethod
+    def _columns_are_others(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = [name for name in names if name in RESERVED]
+        if known:
+            raise ValueError(
+                f"{', '.join(known)}: a name of the tables' own; leave it out here, and where "
+                "another column of the file is meant, name that with data.columns"
+            )
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected different names, found {', '.join(names)}")
+        return names
 
     def input_files(self) -> list[Path]:
         """The interactions, then the items where there are some."""
@@ -75,19 +112,26 @@ class Files(Source):
     def ingest(self, con: Connection, out: Path) -> dict[str, int]:
         """Read, check and write both tables."""
         log, items_path = self._paths()
+        if self.item_columns and items_path is None:
+            raise UserError(
+                f"data.item_columns names {', '.join(self.item_columns)}, but there is no items "
+                "file; give one (data.items), or leave the columns out"
+            )
         rejects = Rejects(self.max_reject_rate)
         chosen = self._interaction_columns(log, column_names(con, log))
         interactions, counts = read_interactions(con, log, chosen, rejects)
         items = None
         if items_path is not None:
             items = self.read_items(con, items_path, rejects)
-        counts |= write_log(con, interactions, items, out, self.missing_items)
+        kept = self.item_columns if items is not None else ()
+        counts |= write_log(con, interactions, items, out, self.missing_items, others=kept)
         return counts | rejects.write(con, out)
 
     def read_items(self, con: Connection, path: Path, rejects: Rejects) -> Table:
         """As the base class, with the user's names for the columns."""
         usual_ids = ("item_id", *([self.columns.item] if self.columns.item else []), "item")
-        return self._read_items(con, path, rejects, self.columns.model_dump(), usual_ids)
+        asked = self.columns.model_dump()
+        return self._read_items(con, path, rejects, asked, usual_ids, others=self.item_columns)
 
     def _paths(self) -> tuple[Path, Path | None]:
         path = existing(self.path)

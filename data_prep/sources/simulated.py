@@ -3,6 +3,7 @@
 import logging
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from recllm.data_prep.sources import Source
+from recllm.data_prep.sources._simulated_ratings import item_qualities, rate
 from recllm.data_prep.sources._simulated_users import SHORTEST, Population, Users
 from recllm.data_prep.sources._simulated_world import build_world
 from recllm.data_prep.tables import Connection
@@ -30,7 +32,10 @@ class Simulated(Source):
     A recommender can learn from it that volume 3 follows volume 2, which items go together and
     which categories a user likes; popularity alone gets little of it. The oracle's hit rate,
     that of the generator's own probabilities, is what no recommender can be expected to pass.
+    Each interaction has a rating from 1 to 5, by the user, the item and chance.
     """
+
+    version: ClassVar = 2  # rates the interactions
 
     users: int = Field(default=4000, ge=1)
     items: int = Field(default=800, ge=2)
@@ -48,6 +53,7 @@ class Simulated(Source):
                 "user_id": pa.string(),
                 "item_id": pa.string(),
                 "timestamp": pa.int64(),
+                "rating": pa.float64(),
             }
         )
         with pq.ParquetWriter(out / "interactions.parquet", schema) as writer:
@@ -82,6 +88,14 @@ class Simulated(Source):
         world = build_world(self.items, rng)
         return Population(world, self.interactions_per_user, self.simulation_seed)
 
+    def _ratings(self, users: Users) -> NDArray[np.float64]:
+        seed = self.simulation_seed
+        return rate(self._population.world, users, self._qualities, seed)
+
+    @cached_property
+    def _qualities(self) -> NDArray[np.float64]:
+        return item_qualities(self.items, self.simulation_seed)
+
     def _chunks(self, users: int, size: int):
         for first in range(0, users, size):
             yield self._population.draw(first, min(size, users - first))
@@ -97,6 +111,7 @@ class Simulated(Source):
                 "user_id": ids.take(pa.array(user)),
                 "item_id": self._population.world.item_ids.take(pa.array(users.items[happened])),
                 "timestamp": pa.array(users.times[happened], pa.int64()),
+                "rating": pa.array(self._ratings(users)[happened], pa.float64()),
             }
         )
 

@@ -1,11 +1,12 @@
-"""Engines: each ranks the catalogue for a batch of histories with a checkpoint."""
+"""Engines: each ranks the catalogue for a batch of prompts with a checkpoint."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,28 +14,70 @@ from numpy.typing import NDArray
 from recllm.config.registry import Plugin
 
 if TYPE_CHECKING:  # decoding needs torch, and recipes are checked without it
+    from recllm.catalog.histories import History
     from recllm.config.schema import EvalSection
     from recllm.decoding.engine import Ranking
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What an engine is asked.
+
+    Attributes:
+        prompts: token ids, rendered by the checkpoint's own template and task.
+        exclude: for each prompt the items that may not be returned; None: all may.
+    """
+
+    prompts: Sequence[Sequence[int]]
+    exclude: Sequence[History] | None
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an engine may know beside the checkpoint; nothing of the rows that it is asked about.
+
+    Attributes:
+        popularity: (items,) int64, the training interactions of each item.
+        validation: gives questions and the target of each, (rows,) int32, of validation rows.
+    """
+
+    popularity: NDArray[np.int64]
+    validation: Callable[[], tuple[Questions, NDArray[np.int32]]]
+
+
+class Ranker(ABC):
+    """A checkpoint, loaded, that ranks; what is chosen on validation is chosen by then."""
+
+    #: The tokens beside the prompts' that the last ranking followed.
+    beam_tokens: int = 0
+
+    @abstractmethod
+    def rank(self, questions: Questions) -> Ranking:
+        """The best `eval.beams` items for each prompt."""
+
+    @property
+    @abstractmethod
+    def choices(self) -> dict[str, Any]:
+        """What it took where the settings leave the choice to it, such as `batch_tokens`."""
 
 
 class Engine(Plugin):
     """Base of the engines. Subclasses are one file each and take their options as fields."""
 
+    #: Whether it needs items that go by their titles.
+    needs_titles: ClassVar[bool] = False
+
     @abstractmethod
-    def rank(
-        self,
-        checkpoint: Path,
-        histories: Sequence[NDArray[np.int32]],
-        settings: EvalSection,
-        dtype: str,
-    ) -> Ranking:
-        """The best `settings.beams` items for each history, with a checkpoint's own prompts.
+    def open(self, checkpoint: Path, known: Known, settings: EvalSection, dtype: str) -> Ranker:
+        """The checkpoint, ready to rank.
 
         Args:
             checkpoint: a folder that `Recommender.save` wrote.
             dtype: `auto`, `float32` or `bfloat16`.
-        """
 
-    @abstractmethod
-    def choices(self, settings: EvalSection, dtype: str) -> dict[str, Any]:
-        """What `rank` takes where these settings leave the choice to it, such as `batch_tokens`."""
+        Raises:
+            UserError: the engine cannot rank with this checkpoint.
+        """

@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from recllm.eval.engines import Engine
+from recllm.eval.engines import Engine, Known, Questions, Ranker
 from recllm.progress import progress
 
 if TYPE_CHECKING:
     from recllm.config.schema import EvalSection
     from recllm.decoding.engine import Ranking
+    from recllm.models.recommender import Recommender
 
 
 class Transformers(Engine):
     """Decodes with `recllm.decoding` on the GPU, or on the CPU where there is none."""
 
-    def rank(
-        self,
-        checkpoint: Path,
-        histories: Sequence[NDArray[np.int32]],
-        settings: EvalSection,
-        dtype: str,
-    ) -> Ranking:
-        """See the base class."""
+    def open(self, checkpoint: Path, known: Known, settings: EvalSection, dtype: str) -> Ranker:
+        """See the base class; nothing is chosen on validation."""
         from recllm.models.backbone import resolve_dtype
         from recllm.models.recommender import Recommender
 
-        recommender = Recommender.load(checkpoint, resolve_dtype(dtype))
-        with progress("ranking", len(histories)) as advance:
-            return recommender.rank(
-                histories,
-                beams=settings.beams,
-                scoring=settings.scoring,
-                exclude_history=settings.exclude_history,
-                batch_tokens=settings.batch_tokens,
+        del known
+        return TreeRanker(Recommender.load(checkpoint, resolve_dtype(dtype)), settings, dtype)
+
+
+class TreeRanker(Ranker):
+    """Searches the trie of the checkpoint's items."""
+
+    def __init__(self, recommender: Recommender, settings: EvalSection, dtype: str) -> None:
+        self._recommender = recommender
+        self._settings = settings
+        self._dtype = dtype
+
+    def rank(self, questions: Questions) -> Ranking:
+        """See the base class."""
+        from recllm.eval.cost import count_beam_tokens
+
+        beams = self._settings.beams
+        self.beam_tokens = count_beam_tokens(self._recommender.trie, len(questions), beams)
+        with progress("ranking", len(questions)) as advance:
+            return self._recommender.rank_prompts(
+                questions.prompts,
+                beams=beams,
+                scoring=self._settings.scoring,
+                exclude=questions.exclude,
+                batch_tokens=self._settings.batch_tokens,
                 progress=advance,
             )
 
-    def choices(self, settings: EvalSection, dtype: str) -> dict[str, Any]:
+    @property
+    def choices(self) -> dict[str, Any]:
         """Tokens a batch by the device, and the precision that it has."""
-        from recllm.decoding.batching import default_batch_tokens
-        from recllm.models.backbone import resolve_device, resolve_dtype
+        return device_choices(self._settings, self._dtype)
 
-        return {
-            "batch_tokens": settings.batch_tokens or default_batch_tokens(resolve_device()),
-            "dtype": str(resolve_dtype(dtype)).removeprefix("torch."),
-        }
+
+def device_choices(settings: EvalSection, dtype: str) -> dict[str, Any]:
+    """What an engine in this process takes by the device: `batch_tokens` and `dtype`."""
+    from recllm.decoding.batching import default_batch_tokens
+    from recllm.models.backbone import resolve_device, resolve_dtype
+
+    return {
+        "batch_tokens": settings.batch_tokens or default_batch_tokens(resolve_device()),
+        "dtype": str(resolve_dtype(dtype)).removeprefix("torch."),
+    }

@@ -10,7 +10,11 @@ from typing import Any
 PREFERRED = "hit@10"
 HEADLINE = ("hit@10", "ndcg@10")
 
-NAMES = {"model": "this model", "covisitation": "co-visitation"}
+NAMES = {
+    "model": "this model",
+    "covisitation": "co-visitation",
+    "rating": "the item's mean rating",
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,16 @@ class ReportInputs:
     def paired(self) -> "dict[str, dict[str, Estimate]]":
         """The model's mean per-row difference to each baseline, by metric."""
         return _read_each(self.metrics.get("paired"))
+
+    @property
+    def phrasings(self) -> "Mapping[str, Mapping[str, Any]]":
+        """Mean, min and max of each metric over the phrasings of the question."""
+        return (self.metrics.get("phrasings") or {}).get("metrics") or {}
+
+    @property
+    def search(self) -> "ReportInputs":
+        """Item search as a report of its own: its metrics, baselines and paired differences."""
+        return ReportInputs(self.name, metrics=self.metrics.get("search") or {})
 
     @property
     def primary(self) -> str | None:

@@ -73,6 +73,8 @@ def _title(outcomes: dict[str, Outcome]) -> tuple[Literal["good", "bad", "open"]
 
 
 def _ratio(inputs: ReportInputs, metric: str) -> str:
+    if metric == "auc":  # 0.5 by chance: a ratio would say nothing
+        return ""
     popularity = inputs.baselines.get("popularity", {}).get(metric)
     if not popularity or popularity.value <= 0:
         return ""

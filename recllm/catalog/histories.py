@@ -168,6 +168,18 @@ class SplitRows:
     def __len__(self) -> int:
         return len(self.row)
 
+    def select(self, index: NDArray[np.int64]) -> "SplitRows":
+        """Some of the rows, or rows that stand several times."""
+        return SplitRows(
+            row=self.row[index],
+            user_ids=[self.user_ids[i] for i in index.tolist()],
+            sequence=self.sequence[index],
+            start=self.start[index],
+            end=self.end[index],
+            target=self.target[index],
+            histories=self.histories.select(index),
+        )
+
     def history(self, index: int) -> NDArray[np.int32]:
         """The history of one row, oldest item first: a view."""
         return self.histories[index]

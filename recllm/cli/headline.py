@@ -4,7 +4,9 @@ from typing import Any
 
 from recllm.eval.report.formats import with_interval
 
-COLUMNS = ("hit@5", "hit@10", "ndcg@10", "hit@50")
+COLUMNS = ("hit@5", "hit@10", "ndcg@10", "hit@50", "auc")
+#: The metric of the comparison in words.
+COMPARED = ("hit@10", "auc")
 
 
 def headline_table(metrics: dict[str, Any]) -> str:
@@ -15,22 +17,30 @@ def headline_table(metrics: dict[str, Any]) -> str:
     """
     rows = {"model": metrics["metrics"], **metrics["baselines"]}
     columns = [name for name in COLUMNS if name in metrics["metrics"]]
-    excluded = metrics["settings"].get("exclude_history")
     lines = [
-        f"{metrics['split']} split, {metrics['rows']:,} rows, full catalogue, items of the "
-        f"history {'excluded' if excluded else 'not excluded'}; [95% interval]",
+        f"{metrics['split']} split, {metrics['rows']:,} rows, {_what_is_asked(metrics)}; "
+        "[95% interval]",
         " " * 14 + "".join(f"{name:<26}" for name in columns),
     ]
     for name, values in rows.items():
         cells = (with_interval(values.get(column)) for column in columns)
         lines.append(f"{name:<14}" + "".join(f"{cell:<26}" for cell in cells))
     for name, differences in metrics.get("paired", {}).items():
-        difference = differences.get("hit@10")
-        if difference:
+        for metric in COMPARED:
+            if not (difference := differences.get(metric)):
+                continue
             lo, hi = difference["ci95"]
             verdict = "above" if lo > 0 else "below" if hi < 0 else "not told apart from"
             lines.append(
-                f"{verdict} {name}: paired difference in hit@10 "
+                f"{verdict} {name}: paired difference in {metric} "
                 f"{difference['value']:+.4f} [{lo:+.4f}, {hi:+.4f}]"
             )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _what_is_asked(metrics: dict[str, Any]) -> str:
+    if "answers" in metrics:
+        counts = (f"{number:,} {answer}" for answer, number in metrics["answers"].items())
+        return f"one verdict each ({', '.join(counts)})"
+    excluded = metrics["settings"].get("exclude_history")
+    return f"full catalogue, items of the history {'excluded' if excluded else 'not excluded'}"

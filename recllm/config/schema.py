@@ -10,13 +10,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from recllm.config import plugins
+from recllm.config.eval_section import EvalSection
 from recllm.config.model_section import ModelSection
 from recllm.config.section import Section
 from recllm.config.spark_section import SparkSection
-from recllm.config.task_mix import TaskShare, canonical_tasks, read_share
+from recllm.config.task_mix import TaskShare, asking_task, canonical_tasks, read_share
 from recllm.config.times import Moment, to_seconds
-
-Scoring = Literal["vocab", "level", "trie"]
 
 
 class DataSection(Section):
@@ -159,7 +158,7 @@ class SftSection(Section):
         description="each pass leaves items out of the sequences, with a chance up to this",
     )
     validation_users: int = Field(default=1000, ge=1, description="sampled once, by the seed")
-    patience: int = Field(default=3, ge=1, description="evaluations without a better ndcg@10")
+    patience: int = Field(default=3, ge=1, description="evaluations without a better metric")
     trainer: dict[str, Any] = Field(default={})
 
     @field_validator("tasks")
@@ -193,30 +192,6 @@ class SftSection(Section):
         return self
 
 
-class EvalSection(Section):
-    """How checkpoints are ranked and compared."""
-
-    choices: ClassVar = {"engine": (plugins.ENGINES, "transformers")}
-
-    engine: Any
-    beams: int = Field(default=50, ge=1)
-    scoring: Scoring = "vocab"
-    exclude_history: bool = False
-    cutoffs: tuple[int, ...] = Field(default=(1, 5, 10, 20, 50), min_length=1)
-    bootstrap: int = Field(default=1000, ge=100, description="resamples for the intervals")
-    batch_tokens: int | None = Field(
-        default=None, ge=1, description="prompt and beam tokens a batch; default: by the device"
-    )
-
-    @model_validator(mode="after")
-    def _cutoffs_within_beams(self) -> "EvalSection":
-        if any(k < 1 or k > self.beams for k in self.cutoffs):
-            raise ValueError(
-                f"cutoffs must lie between 1 and beams ({self.beams}), found {list(self.cutoffs)}"
-            )
-        return self
-
-
 class Recipe(Section):
     """A whole run. See `recllm recipes ls` for those that are shipped."""
 
@@ -241,6 +216,15 @@ class Recipe(Section):
                 "same behaviors in data.history_behaviors"
             )
         return self
+
+    @property
+    def asked_by(self) -> Any:
+        """The task that validation and evaluation ask by; see `asking_task`.
+
+        Raises:
+            UserError: sft.tasks has none that can be asked.
+        """
+        return asking_task(self.sft.mix, by_title=self.sid.quantizer.name == "title")
 
     def depth_conflict(self) -> str | None:
         """What does not go with items of different lengths, in words; None where all does."""

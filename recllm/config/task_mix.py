@@ -1,7 +1,7 @@
 """The mix of tasks in a recipe: how often each is trained, at most how much, and its options."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from recllm.config.mistakes import explain, suggest
 from recllm.config.plugins import TASKS
 from recllm.config.registry import unknown_name
 from recllm.errors import UserError
+
+#: The task that is asked by where a mix has several.
+SEQREC = "seqrec"
 
 #: The keys of a task's value that are not its own options.
 SHARE_KEYS = ("weight", "cap")
@@ -86,6 +89,34 @@ def read_share(name: str, given: Any) -> TaskShare:
     if errors:
         raise ValidationError.from_exception_data("tasks", errors)
     return TaskShare(task, float(weight), cap)
+
+
+def asking_task(mix: Sequence[TaskShare], by_title: bool) -> Any:
+    """The task by which a model that is trained on a mix is asked, in validation and after.
+
+    `seqrec` where the mix has it, else the first task whose answers stand for items, else the
+    first that gives verdicts.
+
+    Args:
+        by_title: whether items go by their titles.
+
+    Raises:
+        UserError: the mix has none of them.
+    """
+    ranking = ("always", "by title") if by_title else ("always",)
+    tasks = [share.task for share in mix]
+    asked = [task for task in tasks if task.ranks_items in ranking]
+    asked.sort(key=lambda task: task.name != SEQREC)  # stable: else by the recipe's order
+    asked += [task for task in tasks if task.verdicts]
+    if asked:
+        return asked[0]
+    kinds = [TASKS.load(name) for name in TASKS.names()]
+    known = [kind.name for kind in kinds if kind.ranks_items in ranking or kind.verdicts]
+    raise UserError(
+        f"sft.tasks ({', '.join(task.name for task in tasks)}) trains no task that can be asked "
+        "for items or for a verdict, by which checkpoints are chosen and evaluated; add one of "
+        f"{', '.join(known)}" + ("" if by_title else ", or bigrec with sid.quantizer: title")
+    )
 
 
 def _mistakes_of_share(name: str, weight: Any, cap: Any, has_keys: bool) -> list[InitErrorDetails]:

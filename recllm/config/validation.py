@@ -12,12 +12,13 @@ from recllm.config.trainer_fields import trainer_fields
 from recllm.config.trainer_values import find_mistake
 from recllm.errors import UserError
 
+BEST = "the best checkpoint is that with the highest validation ndcg@10, or auc for verdicts"
 #: Fields of TRL's configurations that recllm sets, and why a recipe cannot.
 OWNED = {
     "output_dir": "recllm keeps checkpoints beside the artifact; set output_dir of the recipe",
     "seed": "set seed of the recipe",
-    "metric_for_best_model": "the best checkpoint is that with the highest validation ndcg@10",
-    "greater_is_better": "the best checkpoint is that with the highest validation ndcg@10",
+    "metric_for_best_model": BEST,
+    "greater_is_better": BEST,
     "load_best_model_at_end": "recllm always ends with the best checkpoint",
     "resume_from_checkpoint": "recllm resumes by itself; run the same command again",
     "completion_only_loss": "the training rows carry their own labels: loss on answers alone",

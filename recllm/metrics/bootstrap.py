@@ -41,7 +41,7 @@ def bootstrap_intervals(
     step = max(1, _DRAWS // count)
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
-        totals = _draw_counts(generator, size, count) @ sums
+        totals = draw_counts(generator, size, count) @ sums
         means[start : start + size] = totals[:, :-1] / totals[:, -1:]
     return np.percentile(means, [2.5, 97.5], axis=0).T
 
@@ -64,7 +64,7 @@ def paired_interval(
     return bootstrap_interval(np.subtract(first, second, dtype=float), users, resamples, seed)
 
 
-def _draw_counts(generator: np.random.Generator, size: int, count: int) -> NDArray[np.float64]:
+def draw_counts(generator: np.random.Generator, size: int, count: int) -> NDArray[np.float64]:
     """(size, count): how often each of `count` users is drawn in `count` draws, `size` times."""
     draws = generator.integers(0, count, size=(size, count))
     draws += np.arange(size)[:, None] * count

@@ -1,7 +1,7 @@
 """What stands beside the weights in a recommender's folder: catalogue, tokenizer, description."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from recllm.catalog.items import Items
 from recllm.catalog.sids import ItemIndex, SidIndex, read_index
+from recllm.config.plugins import TASKS
 from recllm.errors import UserError
 from recllm.models.references import DESCRIPTION
 from recllm.models.tokenizers import load_tokenizer_of, sid_token_ids
-from recllm.prompts.renderer import Renderer
-from recllm.prompts.tasks import CatalogText
+from recllm.prompts.renderer import Renderer, sequential_recommendation
+from recllm.prompts.tasks import CatalogText, Task
 from recllm.prompts.template import Template
 
 ITEMS_FILE, SIDS_FILE = "items.parquet", "sids.parquet"
@@ -81,7 +82,18 @@ def read_renderer(folder: Path, description: dict[str, Any]) -> Renderer:
     catalog = _catalog(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     _check_tokens(folder, tokenizer, catalog.sids)
-    return Renderer(template, catalog, tokenizer, description["max_history"])
+    asked_by = description.get("asked_by")
+    task = sequential_recommendation() if asked_by is None else _described_task(asked_by)
+    return Renderer(template, catalog, tokenizer, description["max_history"], task)
+
+
+def describe_task(task: Task) -> dict[str, Any]:
+    """A task with its options, as it stands in a description."""
+    return {"task": task.name, "options": task.model_dump(mode="json")}
+
+
+def _described_task(described: Mapping[str, Any]) -> Task:
+    return TASKS.load(described["task"]).model_validate(described["options"])
 
 
 def check_same_sids(name: str, sids: ItemIndex) -> None:

@@ -14,11 +14,12 @@ from recllm.catalog.histories import History
 from recllm.catalog.items import Items
 from recllm.catalog.sids import ItemIndex
 from recllm.catalog.trie import Trie
-from recllm.config.schema import Scoring
+from recllm.config.eval_section import Scoring
 from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
 from recllm.models.backbone import on_device
 from recllm.models.checkpoint_files import (
+    describe_task,
     read_renderer,
     reading,
     write_catalog,
@@ -36,8 +37,8 @@ class Recommender:
     """Ranks the catalogue for histories.
 
     Saved, it is one folder: a Hugging Face checkpoint, or an adapter as peft writes it, with
-    `sids.parquet`, `items.parquet` and `recllm.json` (the template, the history's length, how to
-    rank; of an adapter its base) beside it.
+    `sids.parquet`, `items.parquet` and `recllm.json` (the template, the history's length, the task
+    that it is asked by, how to rank; of an adapter its base) beside it.
 
     Attributes:
         model: on whose device it ranks; a `TunedModel` where it is an adapter on its base.
@@ -94,6 +95,33 @@ class Recommender:
             only: for each history the items that may be returned, such as those in stock; rows
                 that share one list share its work.
         """
+        exclude = self.exclude_history if exclude_history is None else exclude_history
+        return self.rank_prompts(
+            self.renderer.recommendation_prompts(histories),
+            beams=beams,
+            scoring=scoring,
+            exclude=histories if exclude else None,
+            only=only,
+            batch_tokens=batch_tokens,
+            progress=progress,
+        )
+
+    def rank_prompts(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        beams: int,
+        scoring: Scoring | None = None,
+        exclude: Sequence[History] | None = None,
+        only: Sequence[History] | None = None,
+        batch_tokens: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Ranking:
+        """The best `beams` items to follow each prompt, given as token ids.
+
+        Args:
+            exclude, only: for each prompt the items that may not, or alone may, be returned.
+        """
         decoder = TreeDecoder(
             self.model,
             self.trie,
@@ -101,10 +129,7 @@ class Recommender:
             scoring=scoring or self.scoring,
             batch_tokens=batch_tokens,
         )
-        prompts = self.renderer.recommendation_prompts(histories)
-        exclude = self.exclude_history if exclude_history is None else exclude_history
-        excluded = histories if exclude else None
-        return decoder.decode(prompts, exclude=excluded, only=only, progress=progress)
+        return decoder.decode(prompts, exclude=exclude, only=only, progress=progress)
 
     def save(self, folder: Path) -> None:
         """Write the whole recommender into `folder`; of a `TunedModel` only what was trained."""
@@ -114,6 +139,7 @@ class Recommender:
         description: dict[str, Any] = {
             "template": json.loads(self.renderer.template.to_json()),
             "max_history": self.renderer.max_history,
+            "asked_by": describe_task(self.renderer.asked_by),
             "scoring": self.scoring,
             "exclude_history": self.exclude_history,
         }

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recllm.catalog.histories import History, Sequences, SplitRows
@@ -81,6 +84,30 @@ class Texts:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def write(self, folder: Path, task: str) -> None:
+        """Keep the texts of a task in a folder, for `read`."""
+        given = {
+            "text": pa.array(self.texts, pa.string()),
+            "item_id": self.item_ids and pa.array(self.item_ids, pa.string()),
+            "user_id": self.user_ids and pa.array(self.user_ids, pa.string()),
+            "row": self.rows,
+        }
+        table = pa.table({name: values for name, values in given.items() if values is not None})
+        pq.write_table(table, folder / f"texts-{task}.parquet")
+
+    @classmethod
+    def read(cls, folder: Path, task: str) -> "Texts | None":
+        """What `write` kept of a task; None where it kept nothing."""
+        path = folder / f"texts-{task}.parquet"
+        if not path.is_file():
+            return None
+        table = pq.read_table(path)
+        found = {name: table[name] for name in table.column_names}
+        ids = {n: found[n].to_pylist() if n in found else None for n in ("item_id", "user_id")}
+        rows = found["row"].to_numpy() if "row" in found else None
+        texts = found["text"].to_pylist()
+        return cls(texts, item_ids=ids["item_id"], user_ids=ids["user_id"], rows=rows)
 
 
 @dataclass(frozen=True)

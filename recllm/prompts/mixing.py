@@ -78,12 +78,17 @@ def example_rows(
 
 
 def evaluation_prompts(
-    renderer: Renderer, task: Task, material: Material, phrasing: int = 0
+    renderer: Renderer,
+    task: Task,
+    material: Material,
+    phrasing: int = 0,
+    examples: Examples | None = None,
 ) -> Iterator[EvaluationPrompt]:
     """The prompts of a task for the rows of a material, such as those of valid or test.
 
     Args:
         phrasing: the same one for all of them.
+        examples: those to ask, where they are not all that the task makes of the material.
 
     Raises:
         UserError: the task has no such phrasing, or a prompt would show its target.
@@ -93,7 +98,7 @@ def evaluation_prompts(
         raise UserError(
             f"task {task.name}: expected a phrasing from 0 to {known - 1}, found {phrasing}"
         )
-    examples = task.examples(material)
+    examples = task.examples(material) if examples is None else examples
     check_examples(task.name, examples, material.sequences, held_out=True)
     rows = examples.rows(material.sequences).tolist()
     for first in range(0, len(examples), BATCH):

@@ -1,7 +1,7 @@
 """From histories to token ids: the one way that training, evaluation and `recommend` share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
@@ -13,18 +13,25 @@ from recllm.prompts.tasks import RECOMMENDATION_TASK, CatalogText, HistoryTask, 
 from recllm.prompts.template import Template
 
 
+def sequential_recommendation() -> Task:
+    """The task that a recommender is asked by unless another is named."""
+    return TASKS.load(RECOMMENDATION_TASK)()
+
+
 @dataclass(frozen=True)
 class Renderer:
     """Renders prompts for one catalogue and one tokenizer.
 
     Attributes:
         max_history: only the last items of a history are shown.
+        asked_by: the task that what is trained is asked by: for items, or for a verdict on one.
     """
 
     template: Template
     catalog: CatalogText
     tokenizer: PreTrainedTokenizerBase
     max_history: int
+    asked_by: Task = field(default_factory=sequential_recommendation)
 
     @cached_property
     def shown_catalog(self) -> CatalogText:
@@ -50,18 +57,26 @@ class Renderer:
     ) -> list[list[int]]:
         """The token ids of the prompt that asks for the next item, for each history.
 
+        The question is that of `asked_by`.
+
         Args:
             phrasing: which of `recommendation_phrasings` puts the question.
 
         Raises:
-            UserError: a history is empty, or there is no such phrasing.
+            UserError: a history is empty, there is no such phrasing, or the task asks for a
+                verdict on one item.
         """
+        task = self.asked_by
+        if not isinstance(task, HistoryTask):
+            raise UserError(
+                f"this model was trained to answer task {task.name} with "
+                f"{' or '.join(task.verdicts)}: it judges one item at a time, and ranks none"
+            )
         if any(len(history) == 0 for history in histories):
             raise UserError("a history is empty; a recommendation needs at least one item")
         known = len(self.recommendation_phrasings)
         if not 0 <= phrasing < known:
             raise UserError(f"phrasing: expected a number from 0 to {known - 1}, found {phrasing}")
-        task: HistoryTask = TASKS.load(RECOMMENDATION_TASK)()
         return self.encode_prompts(
             [self.prompt_text(task, history, phrasing) for history in histories]
         )
@@ -69,7 +84,7 @@ class Renderer:
     @property
     def recommendation_phrasings(self) -> tuple[str, ...]:
         """The ways in which the next item can be asked for."""
-        return self.phrasings(TASKS.load(RECOMMENDATION_TASK)())
+        return self.phrasings(self.asked_by)
 
     def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts, with the tokenizer's own start token where it has one.

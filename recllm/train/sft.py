@@ -27,7 +27,7 @@ from recllm.models.references import BaseReference, is_adapter
 from recllm.models.tokenizers import sid_token_ids
 from recllm.models.tuned import check_tuning, keep_precision
 from recllm.prompts.renderer import Renderer
-from recllm.prompts.tasks import CatalogText
+from recllm.prompts.tasks import RECOMMENDATION_TASK, CatalogText
 from recllm.prompts.template import Template
 from recllm.prompts.training import check_depths
 from recllm.train.activations import activations_fit
@@ -35,6 +35,7 @@ from recllm.train.augmentation import ItemDropout
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows, row_lengths
 from recllm.train.fits import check_memory
+from recllm.train.measures import best_metric, choose_measure
 from recllm.train.resume import (
     PROCESSES,
     describe_last_checkpoint,
@@ -46,12 +47,10 @@ from recllm.train.spread import SpreadRecommender
 from recllm.train.strategy import check_strategy, go_without_compiler, strategy_of
 from recllm.train.trackers import check_trackers, keep_tensorboard
 from recllm.train.trainer import RecommenderTrainer
-from recllm.train.validation import Validation
 from recllm.train.world import World, alone
 
 CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
-BEST = "eval_ndcg@10"
 #: What the first process tells the others when they are to train with it.
 INVITATION = "training"
 
@@ -76,7 +75,9 @@ class Sft(Stage):
         recipe = dump(self.recipe)
         ranking = {key: recipe["eval"][key] for key in ("scoring", "exclude_history")}
         model = recipe["model"] | {"files": _model_files(self.recipe.model.name)}
-        return {"model": model, "sft": recipe["sft"], "validation": ranking}
+        settings = {"model": model, "sft": recipe["sft"], "validation": ranking}
+        task = self.recipe.asked_by.name
+        return settings if task == RECOMMENDATION_TASK else settings | {"asked_by": task}
 
     def check(self) -> None:
         """Refuse settings that TRL or the GPU does not take, and a base that cannot be used."""
@@ -144,7 +145,8 @@ class Sft(Stage):
         )
         check_depths(self.recipe, catalog.sids)
         template = Template.load(self.recipe.prompts.template)
-        renderer = Renderer(template, catalog, tokenizer, self.recipe.prompts.max_history)
+        shown = self.recipe.prompts.max_history
+        renderer = Renderer(template, catalog, tokenizer, shown, self.recipe.asked_by)
         model = load_backbone(self.recipe.model, tokenizer, self.recipe.seed, catalog)
         if World.current().size == 1:  # the trainer knows which device is whose
             on_device(model)
@@ -158,7 +160,7 @@ class Sft(Stage):
         valid = SplitRows.read(inputs["split"], "valid", Sequences.read(inputs["split"]))
         if not len(valid):
             raise UserError("the split has no validation rows; the best checkpoint needs some")
-        validation = Validation.sample(valid, recipe.sft.validation_users, recipe.eval, recipe.seed)
+        validation = choose_measure(recipe, recommender, inputs, valid)
         token_ids = _token_ids(recommender)
         level_tokens = [torch.from_numpy(ids) for ids in token_ids]
         go_without_compiler()
@@ -212,7 +214,7 @@ class Sft(Stage):
             "save_total_limit": 2,
             "include_num_input_tokens_seen": "non_padding",
             "load_best_model_at_end": True,
-            "metric_for_best_model": BEST,
+            "metric_for_best_model": f"eval_{best_metric(self.recipe)}",
             "greater_is_better": True,
             "restore_callback_states_from_checkpoint": True,
             "logging_steps": 20,

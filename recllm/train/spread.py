@@ -7,9 +7,9 @@ import torch
 
 from recllm.artifacts.atomic import remove
 from recllm.models.recommender import Recommender
+from recllm.train.measures import Measure
 from recllm.train.strategy import is_sharded, may_be_sharded
 from recllm.train.trainer import RecommenderTrainer
-from recllm.train.validation import Validation, metrics
 from recllm.train.whole_weights import Skeleton
 from recllm.train.world import World
 
@@ -27,20 +27,20 @@ class SpreadRecommender:
         self._world = World.current()
         self._skeleton = Skeleton(recommender.model) if may_be_sharded() else None
 
-    def measure(self, trainer: RecommenderTrainer, validation: Validation) -> dict[str, float]:
-        """The same validation metrics in every process, each of which ranks a part of the rows."""
+    def measure(self, trainer: RecommenderTrainer, validation: Measure) -> dict[str, float]:
+        """The same validation metrics in every process, each of which does a part of the rows."""
         rank, size = self._world.rank, self._world.size
         device = trainer.accelerator.device
         dtype = torch.bfloat16 if trainer.args.bf16 else None  # half of what the search must hold
         recommender = self._whole(trainer, keep=True, device=device, dtype=dtype)
         if size == 1:
-            return validation.measure(recommender)
+            return validation.metrics(validation.values(recommender))
         part = validation.part(rank, size)
-        ranks = torch.zeros(len(validation.targets), dtype=torch.int64, device=device)
-        if len(part.targets):
-            ranks[rank::size] = torch.from_numpy(part.ranks(recommender)).to(ranks)
-        torch.distributed.all_reduce(ranks)  # each row is ranked by one process, 0 in the others
-        return metrics(ranks.cpu().numpy())
+        values = torch.zeros(len(validation), dtype=torch.float64, device=device)
+        if len(part):
+            values[rank::size] = torch.from_numpy(part.values(recommender)).to(values)
+        torch.distributed.all_reduce(values)  # each row is one process's, 0 in the others
+        return validation.metrics(values.cpu().numpy())
 
     def save(self, trainer: RecommenderTrainer, folder: Path) -> None:
         """Write the whole recommender, from the first process."""

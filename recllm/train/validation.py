@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +32,14 @@ class Validation:
         chosen = np.sort(order)
         return cls([rows.history(i) for i in chosen], rows.target[chosen], settings)
 
+    def __len__(self) -> int:
+        return len(self.targets)
+
     def part(self, which: int, of: int) -> "Validation":
         """Every `of`-th row, from row `which` on."""
         return replace(self, histories=self.histories[which::of], targets=self.targets[which::of])
 
-    def measure(self, recommender: Recommender) -> dict[str, float]:
-        """hit@10 and ndcg@10 on the sample."""
-        return metrics(self.ranks(recommender))
-
-    def ranks(self, recommender: Recommender) -> NDArray[np.integer]:
+    def values(self, recommender: Recommender) -> NDArray[np.integer]:
         """Where each row's target is ranked; see `ranks_of`."""
         ranking = recommender.rank(
             self.histories,
@@ -50,7 +50,6 @@ class Validation:
         )
         return ranks_of(ranking.items, self.targets)
 
-
-def metrics(ranks: NDArray[np.integer]) -> dict[str, float]:
-    """The mean of each metric over rows with these ranks."""
-    return {name: float(compute(name, ranks).mean()) for name in METRICS}
+    def metrics(self, values: NDArray[Any]) -> dict[str, float]:
+        """hit@10 and ndcg@10 of the ranks."""
+        return {name: float(compute(name, values).mean()) for name in METRICS}

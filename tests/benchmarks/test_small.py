@@ -47,7 +47,9 @@ def test_small_benchmark_ends_with_its_figures(name: str) -> None:
     assert len(set(cases)) == len(cases)
     for row in result["rows"]:
         assert set(row) == {"case", "recllm", "peer", "unit", "ratio"}
-        more_is_better = row["unit"].endswith("/s") or row["unit"].startswith(("hit@", "ndcg@"))
+        more_is_better = row["unit"].endswith("/s") or row["unit"].startswith(
+            ("hit@", "ndcg@", "auc")
+        )
         better, worse = ("recllm", "peer") if more_is_better else ("peer", "recllm")
         assert row["ratio"] == pytest.approx(row[better] / row[worse])
         assert row["recllm"] > 0 and row["peer"] > 0

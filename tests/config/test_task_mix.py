@@ -116,3 +116,46 @@ def test_all_targets_go_with_tasks_of_the_catalogue(
         return
     with pytest.raises(UserError, match=f"sft: targets: all trains every position .* but {lone} s"):
         load(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["title_to_sid", "title-to-sid"])
+def test_a_key_of_a_task_leaves_its_weight(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(MINIMAL + "sft: {tasks: {seqrec: 1, title_to_sid: 0.5}}\n")
+    overrides = [f"sft.tasks.{name}.cap=64", "sft.tasks.seqrec=2", "sft.tasks.seqrec.cap=9"]
+    recipe = load_recipe(str(path), overrides)
+    found = {share.task.name: (share.weight, share.cap) for share in recipe.sft.mix}
+    assert found == {"seqrec": (2.0, 9), "title-to-sid": (0.5, 64)}
+    assert load_recipe(str(path), overrides[::-1]) == recipe
+    child = f"extends: recipe.yaml\nsft: {{tasks: {{{name}: {{cap: 8}}}}}}"
+    (tmp_path / "child.yaml").write_text(child)
+    share = load_recipe(str(tmp_path / "child.yaml")).sft.mix[1]
+    assert (share.weight, share.cap) == (0.5, 8)
+    only_weight = load_recipe(str(tmp_path / "child.yaml"), [f"sft.tasks.{name}=3"]).sft.mix[1]
+    assert (only_weight.weight, only_weight.cap) == (3.0, None)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "quantizer", "expected"),
+    [
+        ("{title_history_to_sid: 1, seqrec: 0.1}", "rq-kmeans", "seqrec"),
+        ("{title_to_sid: 1, title_history_to_sid: 1}", "rq-kmeans", "title-history-to-sid"),
+        ("{tallrec: 1, title_history_to_sid: 1}", "rq-kmeans", "title-history-to-sid"),
+        ("{bigrec: 1}", "title", "bigrec"),
+        ("{bigrec: 1, tallrec: 1}", "rq-kmeans", "tallrec"),
+        ("{tallrec: {liked_above: 4}}", "title", "tallrec"),
+    ],
+)
+def test_what_a_model_is_asked_by(
+    tmp_path: Path, tasks: str, quantizer: str, expected: str
+) -> None:
+    recipe = load(tmp_path, f"sid: {{quantizer: {quantizer}}}\nsft: {{tasks: {tasks}}}\n")
+    assert recipe.asked_by.name == expected
+    if "liked_above" in tasks:
+        assert recipe.asked_by.liked_above == 4
+
+
+def test_a_mix_that_cannot_be_asked(tmp_path: Path) -> None:
+    recipe = load(tmp_path, "sft: {tasks: {bigrec: 1, sid_to_title: 1}}\n")
+    with pytest.raises(UserError, match=r"\(bigrec, sid-to-title\).*tallrec.*quantizer: title"):
+        _ = recipe.asked_by

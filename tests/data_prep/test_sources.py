@@ -36,6 +36,9 @@ def options(name: str, folder: Path) -> dict[str, Any]:
     """Options, and the files they need, for a tiny log of each source."""
     if name == "simulated":
         return {"users": 20, "items": 12, "interactions_per_user": 4}
+    if name == "several":
+        part = {"source": "simulated", "users": 20, "items": 12, "interactions_per_user": 4}
+        return {"parts": {"one": part, "two": part | {"simulation_seed": 1}}}
     files = {
         "files": {"interactions.csv": "user_id,item_id\na,x\nb,y\n", "items.csv": "item_id\nx\n"},
         "movielens": {"ratings.csv": RATINGS, "movies.csv": MOVIES},

@@ -315,3 +315,23 @@ def test_amazon_reviews_as_they_are_published(real_data: Path, tmp_path: Path) -
     )
     assert counts["items_missing_from_items_file"] == 0
     assert items[0]["categories"] == "Gift Cards > Gift Cards"
+
+
+def test_other_columns_of_the_items_are_kept_by_name(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id\nu,a\nu,b\nu,c\n")
+    (tmp_path / "items.csv").write_text("item_id,title,intent,price\na,A,for rain,3\nb,B,,4\n")
+    places = {"path": tmp_path / "log.csv", "items": tmp_path / "items.csv"}
+    _, items, _ = ingest(tmp_path, **places, item_columns=("intent",))
+    assert items == [
+        {"item_id": "a", "title": "A", "intent": "for rain"},
+        {"item_id": "b", "title": "B", "intent": None},
+        {"item_id": "c", "title": "c", "intent": None},
+    ]
+    assert "item_columns" not in Files.model_validate(places).model_dump()  # nothing new
+    with pytest.raises(UserError, match=r"'intend'; did you mean 'intent'.*data.item_columns"):
+        ingest(tmp_path, **places, item_columns=("intend",))
+    with pytest.raises(UserError, match="there is no items file"):
+        ingest(tmp_path, path=tmp_path / "log.csv", item_columns=("intent",))
+    for names in (("title",), ("intent", "intent")):
+        with pytest.raises(ValueError, match=r"a name of the tables|expected different names"):
+            Files.model_validate({**places, "item_columns": names})

@@ -53,6 +53,20 @@ def test_more_users_leave_those_there_are_as_they_were(tmp_path: Path) -> None:
     assert many.slice(0, few.num_rows).equals(few)
 
 
+def test_ratings_are_of_users_and_items_and_tell_nothing_of_popularity(tmp_path: Path) -> None:
+    log, _ = ingested(tmp_path / "log", users=3000)
+    ratings, items = log["rating"].to_numpy(), np.array(log["item_id"].to_pylist())
+    assert set(ratings) == {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert 0.4 < (ratings > 3).mean() < 0.65
+    names, item, count = np.unique(items, return_inverse=True, return_counts=True)
+    assert len(names) == 90
+    quality = np.bincount(item, weights=ratings) / count
+    _, user = np.unique(log["user_id"].to_pylist(), return_inverse=True)
+    generous = np.bincount(user, weights=ratings) / np.bincount(user)
+    assert quality.std() > 0.4 and generous.std() > 0.6
+    assert abs(np.corrcoef(quality, count)[0, 1]) < 0.3
+
+
 def test_sizes_and_times(tmp_path: Path) -> None:
     log, items = ingested(tmp_path / "log", users=3000)
     lengths = Counter(log["user_id"].to_pylist())

@@ -1,5 +1,7 @@
 """A recommender saved and loaded ranks as before; what is not one is refused."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,11 @@ import pytest
 
 from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex
+from recllm.config.plugins import TASKS
 from recllm.config.schema import ModelSection
 from recllm.errors import UserError
 from recllm.models.backbone import load_backbone
-from recllm.models.recommender import Recommender
+from recllm.models.recommender import DESCRIPTION, Recommender
 from recllm.models.tokenizers import add_sid_tokens, load_tokenizer, sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
@@ -97,3 +100,42 @@ def test_a_folder_that_lacks_a_file(recommender: Recommender, tmp_path: Path, mi
     (tmp_path / missing).unlink()
     with pytest.raises(UserError, match=str(tmp_path)):
         Recommender.load(tmp_path)
+
+
+def test_a_checkpoint_that_names_no_task_is_asked_by_seqrec(
+    recommender: Recommender, tmp_path: Path
+) -> None:
+    recommender.save(tmp_path)
+    described = json.loads((tmp_path / DESCRIPTION).read_text())
+    assert described.pop("asked_by") == {"task": "seqrec", "options": {}}
+    (tmp_path / DESCRIPTION).write_text(json.dumps(described))
+    assert Recommender.load(tmp_path).renderer.asked_by == recommender.renderer.asked_by
+
+
+@pytest.mark.parametrize(
+    "asked_by",
+    [
+        "seqrec",
+        {"task": "seqrec"},
+        {"task": "nosuch", "options": {}},
+        {"task": "seqrec", "options": {"colour": "red"}},
+    ],
+)
+def test_a_task_that_is_not_known_is_refused(
+    recommender: Recommender, tmp_path: Path, asked_by: object
+) -> None:
+    recommender.save(tmp_path)
+    described = json.loads((tmp_path / DESCRIPTION).read_text())
+    (tmp_path / DESCRIPTION).write_text(json.dumps(described | {"asked_by": asked_by}))
+    with pytest.raises(UserError):
+        Recommender.load(tmp_path)
+
+
+def test_the_task_and_its_options_are_kept(recommender: Recommender, tmp_path: Path) -> None:
+    task = TASKS.load("tallrec").model_validate({"liked_above": 4.5})
+    judging = replace(recommender, renderer=replace(recommender.renderer, asked_by=task))
+    judging.save(tmp_path)
+    loaded = Recommender.load(tmp_path)
+    assert loaded.renderer.asked_by == task
+    with pytest.raises(UserError, match="task tallrec with Yes or No: it judges one item"):
+        loaded.rank([[1]], beams=3)

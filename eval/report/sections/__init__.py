@@ -11,6 +11,8 @@ from recllm.eval.report.inputs import ReportInputs
 
 ORDER = (
     "headline",
+    "phrasings",
+    "search",
     "slices",
     "examples",
     "training",

@@ -8,18 +8,20 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from recllm.catalog.histories import History
 from recllm.config.registry import Plugin
+from recllm.config.task_mix import SEQREC
 from recllm.prompts.examples import NOWHERE, CatalogText, Example, Examples, Material
 
 __all__ = ["RECOMMENDATION_TASK", "CatalogText", "HistoryTask", "ItemTask", "Task", "TextFile"]
 
-#: The task that recommenders are evaluated by, and that `targets: all` trains in one pass.
-RECOMMENDATION_TASK = "seqrec"
+#: The task that recommenders are asked by where they were trained on it, and that `targets: all`
+#: trains in one pass.
+RECOMMENDATION_TASK = SEQREC
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ class Task(Plugin):
     words: ClassVar[tuple[str, ...]] = ()
     #: Whether it writes SIDs, so that items must not go by their titles.
     needs_sids: ClassVar[bool] = True
-    #: Answers that are compared by their first token: each must be one token, and all differ.
+    #: Answers that are compared by their first token: each must be one token, and all differ. The
+    #: first is the positive one.
     verdicts: ClassVar[tuple[str, ...]] = ()
+    #: Whether its answers stand for items, so that a catalogue can be ranked by them: a history
+    #: task's always, only where items go by their titles, or never.
+    ranks_items: ClassVar[Literal["always", "by title", "never"]] = "never"
     #: Whether it needs the ratings of the log.
     needs_ratings: ClassVar[bool] = False
 
@@ -79,6 +85,14 @@ class Task(Plugin):
         Raises:
             UserError: the material does not fit together.
         """
+
+    def held_out_examples(self, material: Material) -> Examples:
+        """Those of the rows of valid or test that were trained with no other row.
+
+        Raises:
+            UserError: the material does not fit together.
+        """
+        return self.examples(material)
 
 
 class HistoryTask(Task):

@@ -20,6 +20,7 @@ class Bigrec(HistoryTask):
         "What would you recommend to somebody with this list? Answer with one title.",
     )
     needs_sids: ClassVar = False
+    ranks_items: ClassVar = "by title"
 
     def input(self, catalog: CatalogText, history: History) -> str:
         """The titles, one a line."""

@@ -66,6 +66,29 @@ class ItemSearch(Task):
             return self._of_interactions(material, texts)
         return self._of_items(material, texts)
 
+    def held_out_examples(self, material: Material) -> Examples:
+        """One for each intent that is tied to the target of a row.
+
+        Intents of items as such may be trained with other rows of theirs: none of them is held
+        out.
+        """
+        texts, rows = material.texts, material.rows
+        if texts is None or texts.rows is None:
+            nothing = np.zeros(0, dtype=np.int64)
+            counts = {"targets_whose_intents_may_be_trained": len(rows)}
+            at = {"target": nothing, "first": nothing}
+            return self._written(material, [], nothing, **at, counts=counts)
+        places = place_texts(self.name, material, texts)
+        order = np.argsort(rows.histories.ends, kind="stable")
+        targets = rows.histories.ends[order]
+        at = np.minimum(np.searchsorted(targets, places), max(len(targets) - 1, 0))
+        chosen = np.flatnonzero((places != NOWHERE) & (targets[at] == places))
+        row = order[at[chosen]]
+        starts = rows.histories.starts[row]
+        counts = {"targets_without_intent": len(rows) - len(np.unique(row))}
+        written = [texts.texts[i] for i in chosen.tolist()]
+        return self._asked(material, written, places[chosen], starts, counts)
+
     def _of_interactions(self, material: Material, texts: Texts) -> Examples:
         """One for each intent of a training interaction."""
         places = place_texts(self.name, material, texts)

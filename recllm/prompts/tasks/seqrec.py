@@ -19,6 +19,7 @@ class SequentialRecommendation(HistoryTask):
         "Name the item this person picks next:",
     )
     needs_sids: ClassVar = False
+    ranks_items: ClassVar = "always"
 
     @property
     def trains_one_target(self) -> bool:

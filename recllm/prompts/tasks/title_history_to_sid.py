@@ -16,6 +16,7 @@ class TitleHistoryToSid(HistoryTask):
         "Someone went through the titles below in turn. Write the code that they go to next.",
         "Follow this list of titles with the code of the item most likely to come after it.",
     )
+    ranks_items: ClassVar = "always"
 
     def input(self, catalog: CatalogText, history: History) -> str:
         """The titles, one a line."""

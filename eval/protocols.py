@@ -1,0 +1,100 @@
+"""How a recipe's models are evaluated: by ranking the catalogue, or by verdicts on single items.
+
+The task that the models are asked by decides (`Recipe.asked_by`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from recllm.config.schema import Recipe
+from recllm.errors import UserError
+
+
+class Protocol(ABC):
+    """What the stages eval and report do for a recipe."""
+
+    #: The stages that an evaluation reads.
+    parents: ClassVar[tuple[str, ...]]
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    def check(self) -> None:  # noqa: B027 (verdicts have nothing to refuse)
+        """Refuse settings that cannot work.
+
+        Raises:
+            UserError: they cannot.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self, checkpoint: Path, inputs: Mapping[str, Path], out: Path
+    ) -> Mapping[str, Any]:
+        """The content of metrics.json on the test split; writes `predictions.parquet` into `out`.
+
+        Args:
+            inputs: the artifacts of `parents`; that of prompts may be missing.
+        """
+
+    def report_parts(self, inputs: Mapping[str, Path]) -> dict[str, Any]:
+        """What the report shows of single predictions: fields of `ReportInputs`."""
+        del inputs
+        return {}
+
+
+class RankingProtocol(Protocol):
+    """The whole catalogue is ranked for each row, beside popularity and co-visitation."""
+
+    parents = ("filter", "split", "sid", "prompts", "baselines")
+
+    def check(self) -> None:
+        """Refuse an engine that needs titles where items go by SIDs."""
+        engine, scheme = self.recipe.eval.engine, self.recipe.sid.quantizer.name
+        if engine.needs_titles and scheme != "title":
+            raise UserError(
+                f"eval.engine: {engine.name} writes titles and finds the items nearest to them, "
+                f"but under sid.quantizer: {scheme} items go by SIDs; set sid.quantizer: title, "
+                "or another engine"
+            )
+
+    def evaluate(
+        self, checkpoint: Path, inputs: Mapping[str, Path], out: Path
+    ) -> Mapping[str, Any]:
+        """See `recllm.eval.evaluation.evaluate`."""
+        from recllm.eval.evaluation import evaluate
+
+        return evaluate(self.recipe, checkpoint, inputs, out)
+
+    def report_parts(self, inputs: Mapping[str, Path]) -> dict[str, Any]:
+        """hit@k over k, and a few users with what they were recommended."""
+        from recllm.eval.report_parts import find_examples, hit_curve
+
+        return {
+            "examples": find_examples(inputs, self.recipe.seed),
+            "hit_curve": hit_curve(inputs, self.recipe.eval.beams),
+        }
+
+
+class VerdictProtocol(Protocol):
+    """The target of each row is judged, beside popularity, mean ratings and chance."""
+
+    parents = ("filter", "split", "prompts")
+
+    def evaluate(
+        self, checkpoint: Path, inputs: Mapping[str, Path], out: Path
+    ) -> Mapping[str, Any]:
+        """See `recllm.eval.verdicts.evaluate_verdicts`."""
+        from recllm.eval.verdicts import evaluate_verdicts
+
+        return evaluate_verdicts(self.recipe, checkpoint, inputs, out)
+
+
+def protocol_of(recipe: Recipe) -> Protocol:
+    """The protocol of a recipe.
+
+    Raises:
+        UserError: its mix trains no task that can be asked.
+    """
+    return (VerdictProtocol if recipe.asked_by.verdicts else RankingProtocol)(recipe)
