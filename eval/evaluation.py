@@ -26,7 +26,7 @@ from recllm.eval.predictions import Predictions
 from recllm.eval.scores import Scores, score
 from recllm.eval.search import evaluate_search, search_task
 from recllm.metrics.ranking import ranks_of
-from recllm.models.recommender import load_renderer
+from recllm.models.checkpoint_files import load_renderer
 from recllm.prompts.renderer import Renderer
 
 

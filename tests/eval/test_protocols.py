@@ -10,7 +10,8 @@ from command_line import recllm
 from task_log import ITEMS, LENGTH, RECIPE, USERS, write_inputs
 
 from recllm.metrics.classification import auc
-from recllm.models.recommender import DESCRIPTION, Recommender
+from recllm.models.recommender import Recommender
+from recllm.models.references import DESCRIPTION
 
 TRAINING = """
 sft:

@@ -14,7 +14,8 @@ from recllm.config.plugins import TASKS
 from recllm.config.schema import ModelSection
 from recllm.errors import UserError
 from recllm.models.backbone import load_backbone
-from recllm.models.recommender import DESCRIPTION, Recommender
+from recllm.models.recommender import Recommender
+from recllm.models.references import DESCRIPTION
 from recllm.models.tokenizers import add_sid_tokens, load_tokenizer, sid_token_ids
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command_line import recllm
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from recllm.models.recommender import Recommender
 from recllm.models.tokenizers import train_tokenizer
 from recllm.train.validation import Validation
 
@@ -47,11 +50,11 @@ def test_the_best_checkpoint_is_kept_and_training_stops_early(
 ) -> None:
     seen: list[dict[str, torch.Tensor]] = []
 
-    def measure(_: Validation, recommender) -> dict[str, float]:
+    def measure(_: Validation, recommender: Recommender) -> NDArray[np.integer]:
         seen.append({k: v.clone() for k, v in recommender.model.state_dict().items()})
         return {"ndcg@10": 1.0 / len(seen)}
 
-    monkeypatch.setattr(Validation, "measure", measure)
+    monkeypatch.setattr(Validation, "values", measure)
     overrides = ["sft.patience=2", "sft.trainer.num_train_epochs=9"]
     code, err = train(tmp_path, tmp_path / "cache", *overrides)
     assert code == 0, err
@@ -67,16 +70,16 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     whole = tmp_path / "whole"
     assert train(whole, tmp_path / "cache")[0] == 0
     calls = 0
-    real = Validation.measure
+    real = Validation.values
 
-    def die_in_the_second_epoch(self: Validation, recommender) -> dict[str, float]:
+    def die_in_the_second_epoch(self: Validation, recommender: Recommender) -> NDArray[np.integer]:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyboardInterrupt
         return real(self, recommender)
 
-    monkeypatch.setattr(Validation, "measure", die_in_the_second_epoch)
+    monkeypatch.setattr(Validation, "values", die_in_the_second_epoch)
     killed = tmp_path / "killed"
     code, err = train(killed, tmp_path / "cache2")
     assert code == 1
@@ -85,7 +88,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     )
     assert "goes on in sft from epoch 1 of 3 (checkpoint-" in err
     assert not (killed / "run" / "model").exists()
-    monkeypatch.setattr(Validation, "measure", real)
+    monkeypatch.setattr(Validation, "values", real)
     code, err = train(killed, tmp_path / "cache2")
     assert code == 0, err
     assert "going on from checkpoint-" in err

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command_line import Outcome, recllm
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tunable import save_base
@@ -62,7 +64,7 @@ def test_the_best_checkpoint_is_kept(
     seen: list[dict[str, torch.Tensor]] = []
     shapes: list[list[list[int]]] = []
 
-    def measure(_: Validation, recommender) -> dict[str, float]:
+    def measure(_: Validation, recommender: Recommender) -> NDArray[np.integer]:
         model = recommender.model
         assert isinstance(model, TunedModel)
         assert model.get_output_embeddings().weight.shape[0] > 300
@@ -73,7 +75,7 @@ def test_the_best_checkpoint_is_kept(
                 shapes.append([file.get_slice(k).get_shape() for k in file.keys()])  # noqa: SIM118
         return {"ndcg@10": 1.0 / len(seen)}
 
-    monkeypatch.setattr(Validation, "measure", measure)
+    monkeypatch.setattr(Validation, "values", measure)
     options = ["model.lora=null"] if tuning == "sid-rows" else []
     outcome = train(tmp_path, base, f"model.tuning={tuning}", *options, "sft.patience=2")
     assert outcome.code == 0, outcome.err
@@ -99,18 +101,18 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train(whole, base, f"model.tuning={tuning}").code == 0
-    calls, real = 0, Validation.measure
+    calls, real = 0, Validation.values
 
-    def die_in_the_second_epoch(self: Validation, recommender) -> dict[str, float]:
+    def die_in_the_second_epoch(self: Validation, recommender: Recommender) -> NDArray[np.integer]:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyboardInterrupt
         return real(self, recommender)
 
-    monkeypatch.setattr(Validation, "measure", die_in_the_second_epoch)
+    monkeypatch.setattr(Validation, "values", die_in_the_second_epoch)
     assert train(killed, base, f"model.tuning={tuning}").code == 1
-    monkeypatch.setattr(Validation, "measure", real)
+    monkeypatch.setattr(Validation, "values", real)
     outcome = train(killed, base, f"model.tuning={tuning}")
     assert outcome.code == 0, outcome.err
     assert "going on from checkpoint-" in outcome.err
