@@ -7,7 +7,12 @@ import pytest
 from command_line import recllm
 
 #: The metric of each recipe.
-METRICS = {"tiny/tallrec": "auc", "tiny/bigrec": "hit@10"}
+METRICS = {
+    "tiny/tallrec": "auc",
+    "tiny/bigrec": "hit@10",
+    "tiny/lcrec": "hit@10",
+    "tiny/minionerec-sft": "hit@10",
+}
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ class SftSection(Section):
     tasks: dict[str, Any] = Field(
         default={"seqrec": 1.0},
         min_length=1,
-        description="task: weight, or {weight: …, cap: …} and the task's own options",
+        description="task: weight, or {weight: …, cap: …} and its own options; null: leave it out",
     )
     targets: Literal["last", "all"] = "last"
     loss: Literal["vocab", "level"] = Field(
@@ -158,6 +158,11 @@ class SftSection(Section):
         description="each pass leaves items out of the sequences, with a chance up to this",
     )
     validation_users: int = Field(default=1000, ge=1, description="sampled once, by the seed")
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="rows of a step, over all processes; default: what the trainer's settings give",
+    )
     patience: int = Field(default=3, ge=1, description="evaluations without a better metric")
     trainer: dict[str, Any] = Field(default={})
 
@@ -179,6 +184,15 @@ class SftSection(Section):
                 f"targets: all trains every position of a sequence at once, but {', '.join(lone)} "
                 "shows a history in another way than it answers, so that a longer prompt does not "
                 "continue a shorter one; set targets: last, or leave the task out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_batch_size(self) -> "SftSection":
+        if self.batch_size and "gradient_accumulation_steps" in self.trainer:
+            raise ValueError(
+                "batch_size says how many rows a step has, and so "
+                "trainer.gradient_accumulation_steps; leave one of the two out"
             )
         return self
 

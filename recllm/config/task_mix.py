@@ -38,6 +38,8 @@ class TaskShare:
 def canonical_tasks(given: Mapping[str, Any]) -> dict[str, Any]:
     """The tasks by their names with hyphens; the value of each is its weight, or all its keys.
 
+    A task whose value is null is left out, as one is that an extended recipe has.
+
     Raises:
         ValidationError: with one error for each mistake, at the task or the option that has it.
     """
@@ -48,6 +50,8 @@ def canonical_tasks(given: Mapping[str, Any]) -> dict[str, Any]:
         if plain in canonical:
             errors.append(_error((name,), f"the task {plain!r} stands twice; keep one", value))
             continue
+        if value is None and plain in TASKS.names():
+            continue
         canonical[plain] = value
         try:
             share = read_share(name, value)
@@ -57,6 +61,8 @@ def canonical_tasks(given: Mapping[str, Any]) -> dict[str, Any]:
         options = share.task.model_dump(mode="json")
         own = {"weight": share.weight, "cap": share.cap, **options}
         canonical[plain] = own if isinstance(value, Mapping) else share.weight
+    if not canonical:
+        errors.append(_error((), "expected a task, found all of them left out (null)"))
     if errors:
         raise ValidationError.from_exception_data("tasks", errors)
     return canonical

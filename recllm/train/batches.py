@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from transformers.trainer_pt_utils import BatchRebalanceSampler, get_length_grouped_indices
 
+from recllm.errors import UserError
+
 
 class GlobalBatches(BatchRebalanceSampler):
     """The part that one process has of each batch of a training.
@@ -77,3 +79,28 @@ class GlobalBatches(BatchRebalanceSampler):
             return torch.randperm(self._rows, generator=generator).tolist()
         size = self._batch * self._group
         return get_length_grouped_indices(self._lengths, size, generator=generator)
+
+
+def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
+    """How many batches of all processes make one step of so many rows.
+
+    Raises:
+        UserError: no whole number of them does.
+    """
+    steps, rest = divmod(batch, per_device * processes)
+    if rest or not steps:
+        at_once = f"{per_device} rows at once"
+        if processes > 1:
+            at_once += f" in each of {processes} processes"
+        raise UserError(
+            f"sft.batch_size is {batch}, which is no multiple of {at_once}; set "
+            f"sft.trainer.per_device_train_batch_size to {_fitting(batch, per_device, processes)}"
+        )
+    return steps
+
+
+def _fitting(batch: int, per_device: int, processes: int) -> str:
+    share, rest = divmod(batch, processes)
+    if rest or not share:
+        return f"a divisor of it, and train in as many processes as divide {batch}"
+    return str(max(rows for rows in range(1, min(per_device, share) + 1) if share % rows == 0))

@@ -32,6 +32,7 @@ from recllm.prompts.template import Template
 from recllm.prompts.training import check_depths
 from recllm.train.activations import activations_fit
 from recllm.train.augmentation import ItemDropout
+from recllm.train.batches import accumulation_steps
 from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows, row_lengths
 from recllm.train.fits import check_memory
@@ -228,11 +229,17 @@ class Sft(Stage):
             "ddp_find_unused_parameters": False,  # all that are trained are used
             "dataloader_pin_memory": resolve_device().type != "cpu",
         }
+        section = self.recipe.sft
         try:
-            return SFTConfig(**(defaults | self.recipe.sft.trainer))
+            arguments = SFTConfig(**(defaults | section.trainer))
         except (TypeError, ValueError) as error:
             said = " ".join(str(error).split())
             raise UserError(f"sft.trainer: TRL does not take these settings: {said}") from None
+        if section.batch_size:
+            rows, processes = arguments.per_device_train_batch_size, World.current().size
+            steps = accumulation_steps(section.batch_size, rows, processes)
+            arguments.gradient_accumulation_steps = steps
+        return arguments
 
 
 def _token_ids(recommender: Recommender) -> list[NDArray[np.int64]]:

@@ -169,19 +169,29 @@ def test_a_recipe_that_does_not_exist_suggests_one_that_does() -> None:
         load_recipe("base/quikstart")
 
 
-@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+#: What is laid over other recipes, and no recipe by itself.
+MODELS = sorted(name for name in shipped_recipes() if name.startswith("models/"))
+METHODS = ("tallrec", "lcrec", "minionerec-sft", "bigrec")
+
+
+@pytest.mark.parametrize("name", sorted(set(shipped_recipes()) - set(MODELS)))
 def test_shipped_recipes_are_valid_and_described(name: str) -> None:
-    overrides = ["data.path=somewhere"] if "files" in to_raw(name) else []
-    recipe = load_recipe(name, overrides)
+    recipe = load_recipe(name)
     assert recipe.description
     resolved = to_yaml(recipe)
     assert yaml.safe_load(resolved)["seed"] == 0
 
 
-def to_raw(name: str) -> str:
-    from recllm.config.loading import find_recipe
-
-    return find_recipe(name).read_text()
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_method_goes_with_every_model(method: str, model: str) -> None:
+    plain, recipe = load_recipe(method), load_recipe(method, [f"extends={model}"])
+    assert recipe.model.name and recipe.model.name.rpartition("/")[2].lower().startswith(
+        model.removeprefix("models/")
+    )
+    assert recipe.sft.mix == plain.sft.mix and recipe.sft.batch_size == plain.sft.batch_size
+    rows = recipe.sft.trainer["per_device_train_batch_size"]
+    assert recipe.sft.batch_size and recipe.sft.batch_size % rows == 0
 
 
 def test_what_a_recipe_resolves_to_loads_as_the_same_recipe(tmp_path: Path) -> None:

@@ -159,3 +159,15 @@ def test_a_mix_that_cannot_be_asked(tmp_path: Path) -> None:
     recipe = load(tmp_path, "sft: {tasks: {bigrec: 1, sid_to_title: 1}}\n")
     with pytest.raises(UserError, match=r"\(bigrec, sid-to-title\).*tallrec.*quantizer: title"):
         _ = recipe.asked_by
+
+
+def test_a_task_of_the_extended_recipe_is_left_out_by_null(tmp_path: Path) -> None:
+    load(tmp_path, "sft: {tasks: {seqrec: 1, title_to_sid: 1}}\n")
+    path = str(tmp_path / "recipe.yaml")
+    recipe = load_recipe(path, ["sft.tasks.title-to-sid=null"])
+    assert [share.task.name for share in recipe.sft.mix] == ["seqrec"]
+    both = ["sft.tasks.title-to-sid=null", "sft.tasks.seqrec=null"]
+    with pytest.raises(UserError, match="all of them left out"):
+        load_recipe(path, both)
+    with pytest.raises(UserError, match="seqrex"):
+        load_recipe(path, ["sft.tasks.seqrex=null"])

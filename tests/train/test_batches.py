@@ -10,7 +10,8 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recllm.train.batches import GlobalBatches
+from recllm.errors import UserError
+from recllm.train.batches import GlobalBatches, accumulation_steps
 from recllm.train.data import row_lengths
 
 
@@ -80,3 +81,22 @@ def test_lengths_are_those_of_the_rows() -> None:
     rows = Dataset(pa.table({"input_ids": [[1, 2], [3], [4, 5, 6]], "labels": [[1], [1], [1]]}))
     assert row_lengths(rows).tolist() == [2, 1, 3]
     assert row_lengths(rows.select([2, 0])).tolist() == [3, 2]
+
+
+@given(st.integers(1, 64), st.integers(1, 8), st.integers(1, 16))
+def test_a_step_has_the_rows_that_were_asked_for(per_device: int, processes: int, steps: int):
+    batch = per_device * processes * steps
+    assert accumulation_steps(batch, per_device, processes) == steps
+
+
+@pytest.mark.parametrize(
+    ("batch", "per_device", "processes", "says"),
+    [
+        (100, 64, 1, "per_device_train_batch_size to 50"),
+        (128, 64, 8, "64 rows at once in each of 8 processes; set .* to 16"),
+        (10, 4, 3, "as many processes as divide 10"),
+    ],
+)
+def test_a_step_of_no_whole_number_of_batches(batch, per_device, processes, says):
+    with pytest.raises(UserError, match=says):
+        accumulation_steps(batch, per_device, processes)
