@@ -61,8 +61,8 @@ def _whole(parameter: nn.Parameter) -> torch.Tensor:
     if isinstance(parameter, DTensor):  # FSDP2
         return parameter.detach().full_tensor()
     if hasattr(parameter, "ds_id"):  # ZeRO-3
-        from deepspeed.zero import GatheredParameters  # type: ignore[import-not-found]
+        import deepspeed  # type: ignore[import-not-found]
 
-        with GatheredParameters([parameter]):
+        with deepspeed.zero.GatheredParameters([parameter]):
             return parameter.detach().clone()
     return parameter.detach()

@@ -19,7 +19,6 @@ WAYS = [
     ("vocab", "zero2"),
     ("vocab", "zero3"),
     ("level", "ddp"),
-    ("level", "zero2"),
 ]
 STEPS = 32
 Train = Callable[..., Place]
@@ -92,6 +91,6 @@ def test_the_data_is_prepared_once_and_shown_once(recipe: str, tmp_path: Path) -
     command = ended.out.splitlines()[0]
     assert command.startswith("accelerate launch --config_file ")
     assert f"-m recllm.train {recipe} output_dir=" in command
-    again = place.finish("sft", "--accelerate", "ddp", "--processes", "2")
-    assert again.out.count("cached") == 7
     assert not list(place.cache.glob("*/*.partial"))
+    again = place.finish("sft")  # in one process: what several have trained is there
+    assert again.out.count("cached") == 7

@@ -23,6 +23,14 @@ SETTINGS = (
     f"sft.trainer.save_steps={SAVED_EVERY}",
 )
 TWO = ("--accelerate", "ddp", "--processes", "2")
+WAYS = {
+    "one": ((), ()),
+    "ddp": (TWO, ("sft.trainer.per_device_train_batch_size=8",)),
+    "zero3": (
+        ("--accelerate", "zero3", "--processes", "2"),
+        ("sft.trainer.per_device_train_batch_size=8", "sft.loss=vocab", "eval.scoring=vocab"),
+    ),
+}
 
 
 def kill_all(started: Started) -> None:
@@ -33,14 +41,14 @@ def kill_all(started: Started) -> None:
     psutil.wait_procs([parent], timeout=60)
 
 
-@pytest.mark.parametrize("options", [(), TWO, ("--accelerate", "zero2", "--processes", "2")])
+@pytest.mark.parametrize("way", WAYS)
 def test_killed_in_the_middle_of_an_epoch_training_ends_the_same(
-    recipe: str, tmp_path: Path, options: tuple[str, ...]
+    recipe: str, tmp_path: Path, way: str
 ) -> None:
-    half = ("sft.trainer.per_device_train_batch_size=8",) if options else ()
-    whole = Place(tmp_path / "whole", recipe, SETTINGS + half)
+    options, settings = WAYS[way]
+    whole = Place(tmp_path / "whole", recipe, SETTINGS + settings)
     whole.finish("sft", *options)
-    killed = Place(tmp_path / "killed", recipe, SETTINGS + half)
+    killed = Place(tmp_path / "killed", recipe, SETTINGS + settings)
     started = killed.start("sft", *options)
     written = f"sft/*.partial/checkpoints/checkpoint-{KILLED_AFTER}/trainer_state.json"
     assert started.wait_until(lambda: any(killed.cache.glob(written)))
