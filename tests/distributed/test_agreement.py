@@ -12,7 +12,8 @@ from faults import Place
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.models.recommender import Recommender
 
-pytestmark = pytest.mark.slow
+#: Every start of a process takes seconds, and many on a machine that is busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 WAYS = [
     ("vocab", "ddp"),

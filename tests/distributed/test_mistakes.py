@@ -10,7 +10,8 @@ import psutil
 import pytest
 from faults import ENVIRONMENT, Place
 
-pytestmark = pytest.mark.slow
+#: Every start of a process takes seconds, and many on a machine that is busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TWO = ("--accelerate", "ddp", "--processes", "2")
 

@@ -1,6 +1,7 @@
 """SIGKILL in the middle of an epoch: training goes on to the weights of an uninterrupted one."""
 
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -10,7 +11,8 @@ from transformers.trainer_callback import TrainerState
 
 from recllm.train.resume import last_whole_checkpoint
 
-pytestmark = pytest.mark.slow
+#: Every start of a process takes seconds, and many on a machine that is busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 #: An epoch has 7 steps (see the test), so that no checkpoint is at the end of one.
 SAVED_EVERY, KILLED_AFTER = 5, 10
@@ -33,6 +35,17 @@ WAYS = {
 }
 
 
+def wait_for_checkpoint(started: Started, place: Place, step: int) -> None:
+    """Wait until the checkpoint of a step is whole."""
+    written = f"sft/*.partial/checkpoints/checkpoint-{step}/trainer_state.json"
+
+    def reached() -> bool:
+        time.sleep(0.01)
+        return any(place.cache.glob(written))
+
+    assert started.wait_until(reached)
+
+
 def kill_all(started: Started) -> None:
     """Kill the command and every process that it has started, at once."""
     parent = psutil.Process(started.process.pid)
@@ -50,8 +63,7 @@ def test_killed_in_the_middle_of_an_epoch_training_ends_the_same(
     whole.finish("sft", *options)
     killed = Place(tmp_path / "killed", recipe, SETTINGS + settings)
     started = killed.start("sft", *options)
-    written = f"sft/*.partial/checkpoints/checkpoint-{KILLED_AFTER}/trainer_state.json"
-    assert started.wait_until(lambda: any(killed.cache.glob(written)))
+    wait_for_checkpoint(started, killed, KILLED_AFTER)
     kill_all(started)
     assert killed.artifact("sft") is None
     (partial,) = killed.cache.glob("sft/*.partial")
@@ -74,8 +86,7 @@ def test_checkpoints_of_two_processes_are_not_gone_on_from_in_one(
 ) -> None:
     place = Place(tmp_path, recipe, SETTINGS)
     started = place.start("sft", *TWO)
-    written = "sft/*.partial/checkpoints/checkpoint-*/trainer_state.json"
-    assert started.wait_until(lambda: any(place.cache.glob(written)))
+    wait_for_checkpoint(started, place, SAVED_EVERY)
     kill_all(started)
     ended = place.start("sft").wait()
     assert ended.code == 2, ended
