@@ -34,7 +34,7 @@ def go_without_compiler() -> None:
     if _is_set(DEEPSPEED) and not torch.cuda.is_available():
         import deepspeed.ops  # type: ignore[import-not-found]
 
-        vars(deepspeed.ops)["__compatible_ops__"] = {}
+        deepspeed.ops.__compatible_ops__ = {}  # as its own probe would leave it without one
 
 
 def may_be_sharded() -> bool:

@@ -61,7 +61,7 @@ class RecommenderTrainer(SFTTrainer):
         """TRL's own loss, or the mean of the level-normalised loss over the batch's targets."""
         if self.level_loss is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        unwrapped = self.accelerator.unwrap_model(model)
+        unwrapped: Any = self.accelerator.unwrap_model(model)
         loss_of = partial(self.level_loss, unwrapped, inputs, self.accelerator.autocast)
         total, count = _as_forward(model, unwrapped, inputs, loss_of)
         loss = total / (count if num_items_in_batch is None else num_items_in_batch)
@@ -71,7 +71,7 @@ class RecommenderTrainer(SFTTrainer):
         return (loss, None) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        rows = self.train_dataset if train_dataset is None else train_dataset
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
         by_length = self.args.train_sampling_strategy == "group_by_length"
         if not by_length and self.args.train_sampling_strategy != "random":
             return super()._get_train_sampler(train_dataset)
