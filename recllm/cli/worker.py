@@ -6,6 +6,7 @@ The first process does what `recllm sft` does; where it comes to the training, t
 import logging
 import os
 import signal
+import warnings
 from pathlib import Path
 
 import click
@@ -37,6 +38,8 @@ def main() -> None:
     """The entry point of each process."""
     end_with_parent()  # the launcher may be killed, and the lock of the artifact is held here
     set_up_logging(verbose=False)
+    # DeepSpeed's own calls of torch, in every step.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     world = World.join()
     if not world.is_first:
         _leave(world, _assist(world))

@@ -1,6 +1,6 @@
 """Which rows make a batch: the same ones, however many processes share it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import cycle, islice
 
 import numpy as np
@@ -59,7 +59,7 @@ class GlobalBatches(BatchRebalanceSampler):
         full, left = divmod(self._rows, self._batch)
         return full + (left > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Generator[list[int], None, None]:
         """The rows of each batch that are this process's."""
         order = self._order()
         for start in range(0, self._rows, self._batch):

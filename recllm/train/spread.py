@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,5 +61,6 @@ class SpreadRecommender:
         """The recommender with whole weights; of no use where they were not to be kept."""
         if self._skeleton is None or not is_sharded(trainer.accelerator):
             return self.recommender
-        model = self._skeleton.filled_from(trainer.model, keep=keep, device=device, dtype=dtype)
+        trained: Any = trainer.model
+        model = self._skeleton.filled_from(trained, keep=keep, device=device, dtype=dtype)
         return self.recommender if model is None else replace(self.recommender, model=model)

@@ -34,7 +34,8 @@ def go_without_compiler() -> None:
     if _is_set(DEEPSPEED) and not torch.cuda.is_available():
         import deepspeed.ops  # type: ignore[import-not-found]
 
-        vars(deepspeed.ops)["__compatible_ops__"] = {}
+        # Its own probe would leave all that it can compile here.
+        deepspeed.ops.__compatible_ops__ = {}  # type: ignore[attr-defined]
 
 
 def may_be_sharded() -> bool:

@@ -124,7 +124,7 @@ class RecommenderTrainer(SFTTrainer):
         return (loss, None) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        rows = self.train_dataset if train_dataset is None else train_dataset
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
         by_length = self.args.train_sampling_strategy == "group_by_length"
         if not by_length and self.args.train_sampling_strategy != "random":
             return super()._get_train_sampler(train_dataset)

@@ -59,10 +59,10 @@ class Skeleton:
 def _whole(parameter: nn.Parameter) -> torch.Tensor:
     """All of a parameter; a collective operation where it is spread over processes."""
     if isinstance(parameter, DTensor):  # FSDP2
-        return parameter.detach().full_tensor()
+        return parameter.full_tensor().detach()
     if hasattr(parameter, "ds_id"):  # ZeRO-3
-        from deepspeed.zero import GatheredParameters  # type: ignore[import-not-found]
+        import deepspeed  # type: ignore[import-not-found]
 
-        with GatheredParameters([parameter]):
+        with deepspeed.zero.GatheredParameters([parameter]):
             return parameter.detach().clone()
     return parameter.detach()

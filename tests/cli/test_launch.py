@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from command_line import recllm
 
 from recllm.cli import launch
@@ -27,7 +27,7 @@ def refused(recipe: str, *options: str) -> str:
 def test_accelerate_reads_the_shipped_configurations(name: str) -> None:
     path = launch.shipped_configs()[name]
     config = load_config_from_file(str(path))
-    assert config.num_processes >= 1
+    assert isinstance(config, ClusterConfig) and config.num_processes >= 1
     assert config.to_dict()["distributed_type"] == launch.read_config(path)["distributed_type"]
 
 

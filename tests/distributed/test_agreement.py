@@ -12,14 +12,14 @@ from faults import Place
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.models.recommender import Recommender
 
-pytestmark = pytest.mark.slow
+#: Every start of a process takes seconds, and many on a machine that is busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 WAYS = [
     ("vocab", "ddp"),
     ("vocab", "zero2"),
     ("vocab", "zero3"),
     ("level", "ddp"),
-    ("level", "zero2"),
 ]
 STEPS = 32
 Train = Callable[..., Place]
@@ -92,6 +92,6 @@ def test_the_data_is_prepared_once_and_shown_once(recipe: str, tmp_path: Path) -
     command = ended.out.splitlines()[0]
     assert command.startswith("accelerate launch --config_file ")
     assert f"-m recllm.train {recipe} output_dir=" in command
-    again = place.finish("sft", "--accelerate", "ddp", "--processes", "2")
-    assert again.out.count("cached") == 7
     assert not list(place.cache.glob("*/*.partial"))
+    again = place.finish("sft")  # in one process: what several have trained is there
+    assert again.out.count("cached") == 7

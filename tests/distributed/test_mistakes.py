@@ -10,8 +10,11 @@ import psutil
 import pytest
 from faults import ENVIRONMENT, Place
 
-pytestmark = pytest.mark.slow
+#: Every start of a process takes seconds, and many on a machine that is busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
+#: Longer than any test; it says that it trains at each evaluation.
+LONG = ("sft.trainer.max_steps=100000", "sft.trainer.eval_steps=8", "sft.patience=100000")
 TWO = ("--accelerate", "ddp", "--processes", "2")
 
 
@@ -38,7 +41,7 @@ def test_a_mistake_found_in_all_processes_is_said_once(recipe: str, tmp_path: Pa
 
 
 def test_a_process_that_dies_ends_the_others(recipe: str, tmp_path: Path) -> None:
-    place = Place(tmp_path, recipe, ("sft.trainer.max_steps=100000", "sft.trainer.eval_steps=10"))
+    place = Place(tmp_path, recipe, LONG)
     started = place.start("sft", *TWO)
     assert started.wait_until(lambda: "validation hit@10" in started.said())
     family = psutil.Process(started.process.pid).children(recursive=True)
@@ -50,7 +53,7 @@ def test_a_process_that_dies_ends_the_others(recipe: str, tmp_path: Path) -> Non
 
 
 def test_ctrl_c_says_what_is_kept(recipe: str, tmp_path: Path) -> None:
-    place = Place(tmp_path, recipe, ("sft.trainer.max_steps=100000", "sft.trainer.eval_steps=10"))
+    place = Place(tmp_path, recipe, LONG)
     started = place.start("sft", *TWO)
     assert started.wait_until(lambda: "validation hit@10" in started.said())
     started.signal(signal.SIGINT)

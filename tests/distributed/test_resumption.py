@@ -1,6 +1,7 @@
 """SIGKILL in the middle of an epoch: training goes on to the weights of an uninterrupted one."""
 
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -10,7 +11,8 @@ from transformers.trainer_callback import TrainerState
 
 from recllm.train.resume import last_whole_checkpoint
 
-pytestmark = pytest.mark.slow
+#: Every start of a process takes seconds, and many on a machine that is busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 #: An epoch has 7 steps (see the test), so that no checkpoint is at the end of one.
 SAVED_EVERY, KILLED_AFTER = 5, 10
@@ -23,6 +25,25 @@ SETTINGS = (
     f"sft.trainer.save_steps={SAVED_EVERY}",
 )
 TWO = ("--accelerate", "ddp", "--processes", "2")
+WAYS = {
+    "one": ((), ()),
+    "ddp": (TWO, ("sft.trainer.per_device_train_batch_size=8",)),
+    "zero3": (
+        ("--accelerate", "zero3", "--processes", "2"),
+        ("sft.trainer.per_device_train_batch_size=8", "sft.loss=vocab", "eval.scoring=vocab"),
+    ),
+}
+
+
+def wait_for_checkpoint(started: Started, place: Place, step: int) -> None:
+    """Wait until the checkpoint of a step is whole."""
+    written = f"sft/*.partial/checkpoints/checkpoint-{step}/trainer_state.json"
+
+    def reached() -> bool:
+        time.sleep(0.01)
+        return any(place.cache.glob(written))
+
+    assert started.wait_until(reached)
 
 
 def kill_all(started: Started) -> None:
@@ -33,17 +54,16 @@ def kill_all(started: Started) -> None:
     psutil.wait_procs([parent], timeout=60)
 
 
-@pytest.mark.parametrize("options", [(), TWO, ("--accelerate", "zero2", "--processes", "2")])
+@pytest.mark.parametrize("way", WAYS)
 def test_killed_in_the_middle_of_an_epoch_training_ends_the_same(
-    recipe: str, tmp_path: Path, options: tuple[str, ...]
+    recipe: str, tmp_path: Path, way: str
 ) -> None:
-    half = ("sft.trainer.per_device_train_batch_size=8",) if options else ()
-    whole = Place(tmp_path / "whole", recipe, SETTINGS + half)
+    options, settings = WAYS[way]
+    whole = Place(tmp_path / "whole", recipe, SETTINGS + settings)
     whole.finish("sft", *options)
-    killed = Place(tmp_path / "killed", recipe, SETTINGS + half)
+    killed = Place(tmp_path / "killed", recipe, SETTINGS + settings)
     started = killed.start("sft", *options)
-    written = f"sft/*.partial/checkpoints/checkpoint-{KILLED_AFTER}/trainer_state.json"
-    assert started.wait_until(lambda: any(killed.cache.glob(written)))
+    wait_for_checkpoint(started, killed, KILLED_AFTER)
     kill_all(started)
     assert killed.artifact("sft") is None
     (partial,) = killed.cache.glob("sft/*.partial")
@@ -66,8 +86,7 @@ def test_checkpoints_of_two_processes_are_not_gone_on_from_in_one(
 ) -> None:
     place = Place(tmp_path, recipe, SETTINGS)
     started = place.start("sft", *TWO)
-    written = "sft/*.partial/checkpoints/checkpoint-*/trainer_state.json"
-    assert started.wait_until(lambda: any(place.cache.glob(written)))
+    wait_for_checkpoint(started, place, SAVED_EVERY)
     kill_all(started)
     ended = place.start("sft").wait()
     assert ended.code == 2, ended
