@@ -39,10 +39,9 @@ class TunedModel(PeftModelForCausalLM):
     ) -> None:
         super().__init__(model, config)
         self.base, self.tuning = base, tuning
-        for module in self.modules():
-            if isinstance(module, TrainableTokensWrapper):
-                # TRL's loss asks a head for it; the wrapper itself computes without.
-                module.bias = None
+        wrappers: list[Any] = [m for m in self.modules() if isinstance(m, TrainableTokensWrapper)]
+        for wrapper in wrappers:
+            wrapper.bias = None  # TRL's loss asks a head for it; the wrapper computes without
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> None:
         """As peft does it, but never with whole embedding matrices."""

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from transformers import AutoConfig
@@ -23,8 +22,9 @@ OPTIMIZERS = {"paged": 0.0, "8bit": 2.0, "adafactor": 0.0, "sgd": 0.0}
 
 def longest_row(path: Path) -> int:
     """Tokens of the longest training row that the prompts stage wrote."""
-    lengths = pc.list_value_length(pq.read_table(path, columns=["input_ids"])["input_ids"])
-    return pc.max(lengths).as_py() or 0  # type: ignore[attr-defined]
+    chunks = pq.read_table(path, columns=["input_ids"])["input_ids"].chunks
+    lengths = (chunk.value_lengths().to_numpy().max() for chunk in chunks if len(chunk))
+    return int(max(lengths, default=0))
 
 
 def check_memory(recipe: Recipe, arguments: Any, rows: int, length: int) -> None:
