@@ -37,9 +37,11 @@ def quantisation(tuning: str, dtype: torch.dtype) -> dict[str, Any]:
     if tuning not in QUANTISED:
         return {}
     require_bitsandbytes(tuning)
+    from accelerate import PartialState
     from transformers import BitsAndBytesConfig
 
-    device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+    # Each of several processes has its own GPU.
+    device = PartialState().local_process_index if torch.cuda.is_available() else "cpu"
     if tuning == "qlora":
         config = BitsAndBytesConfig(
             load_in_4bit=True,

@@ -119,7 +119,7 @@ def test_only_what_was_trained_is_written(tmp_path: Path, tied: bool, tuning: st
 
 @pytest.fixture
 def adapter(tmp_path: Path) -> Path:
-    name = save_base(tmp_path / "base")
+    name = save_base(tmp_path / "base", hidden=64)
     disturb(tune(make_section(name))).save(tmp_path / "adapter")
     return tmp_path / "adapter"
 

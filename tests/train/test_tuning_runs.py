@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from command_line import Outcome, recllm
@@ -55,7 +57,7 @@ def evaluations(folder: Path) -> list[float | None]:
     return [json.loads(line).get("eval_ndcg@10") for line in lines]
 
 
-@pytest.mark.parametrize("tuning", ["lora", "sid-rows"])
+@pytest.mark.parametrize("tuning", ["lora", pytest.param("sid-rows", marks=pytest.mark.slow)])
 def test_the_best_checkpoint_is_kept(
     tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +95,7 @@ def test_the_best_checkpoint_is_kept(
     assert shapes and all(max(shape) <= 64 for one in shapes for shape in one)
 
 
-@pytest.mark.parametrize("tuning", ["lora", "qlora"])
+@pytest.mark.parametrize("tuning", ["lora", pytest.param("qlora", marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +123,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     assert {weight.dtype for weight in first.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("tuning", ["qlora", "lora-8bit"])
+@pytest.mark.parametrize("tuning", ["qlora", pytest.param("lora-8bit", marks=pytest.mark.slow)])
 def test_a_quantised_base_trains_with_float32_rows(
     tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +143,7 @@ def test_a_quantised_base_trains_with_float32_rows(
     assert isinstance(Recommender.load(tmp_path / "run" / "model").model, TunedModel)
 
 
-@pytest.mark.parametrize("loss", ["level", "vocab"])
+@pytest.mark.parametrize("loss", ["level", pytest.param("vocab", marks=pytest.mark.slow)])
 def test_adapters_learn_and_are_evaluated(tmp_path: Path, base: str, loss: str) -> None:
     recipe = write_recipe(tmp_path, base)
     overrides = [f"sft.loss={loss}", f"eval.scoring={loss}", "sft.trainer.logging_steps=1"]
@@ -157,7 +159,7 @@ def test_adapters_learn_and_are_evaluated(tmp_path: Path, base: str, loss: str) 
     assert told.code == 0 and "recommended" in told.out
 
 
-@pytest.mark.parametrize("loss", ["level", "vocab"])
+@pytest.mark.parametrize("loss", ["vocab", pytest.param("level", marks=pytest.mark.slow)])
 def test_the_first_loss_is_that_of_full_tuning(tmp_path: Path, base: str, loss: str) -> None:
     first = []
     for tuning in ("full", "lora", "sid-rows"):
@@ -173,6 +175,7 @@ def test_the_first_loss_is_that_of_full_tuning(tmp_path: Path, base: str, loss: 
     assert first == pytest.approx(first[:1] * 3, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_an_adapter(tmp_path: Path, base: str) -> None:
     overrides = ["model.dtype=bfloat16", "sft.trainer.bf16=true", "sft.trainer.max_steps=3"]
     outcome = train(tmp_path, base, *overrides)
@@ -220,6 +223,14 @@ def test_rows_alone_need_sids(tmp_path: Path, base: str) -> None:
     assert outcome.code == 2
     assert "sid-rows trains the rows of SID tokens, but items go by their titles" in outcome.err
     assert not (tmp_path / "cache").exists()
+
+
+def test_the_longest_row_of_all_chunks_counts(tmp_path: Path) -> None:
+    schema = pa.schema({"input_ids": pa.list_(pa.int32())})
+    with pq.ParquetWriter(tmp_path / "rows.parquet", schema) as file:
+        for rows in ([[1, 2], [3]], [[4, 5, 6, 7], []], [[8]]):
+            file.write_table(pa.table({"input_ids": rows}, schema))
+    assert fits.longest_row(tmp_path / "rows.parquet") == 4
 
 
 class SmallGPU:
