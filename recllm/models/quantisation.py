@@ -1,7 +1,6 @@
 """Bases in 4 or 8 bits, through bitsandbytes."""
 
 import importlib.util
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -61,7 +60,7 @@ def compute_as_trained(model: nn.Module) -> None:
     kernel in bfloat16 that has no gradient: after a validation, nothing below them would be
     trained any more.
     """
-    layers: Iterable[Any] = model.modules()
-    for module in layers:
+    layers: Any = model
+    for module in layers.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
