@@ -248,7 +248,7 @@ def test_what_does_not_fit_the_gpu_is_refused(
     recipe = load_recipe(write_recipe(tmp_path, base), ())
 
     class Arguments:
-        per_device_train_batch_size, gradient_checkpointing = 32, True
+        per_device_train_batch_size = 32
         bf16, fp16, optim = False, False, "adamw_torch"
 
     with pytest.raises(UserError, match="with 32 rows of up to 99 tokens at once needs at least"):
