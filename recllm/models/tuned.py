@@ -109,6 +109,12 @@ def prepare_for_tuning(
     if section.tuning == "sid-rows" and not rows:
         raise UserError(NO_SID_ROWS)
     trains_rows = bool(rows) and (section.tuning == "sid-rows" or lora.train_sid_rows)
+    head: Any = model.get_output_embeddings()
+    if trains_rows and getattr(head, "bias", None) is not None:
+        raise UserError(
+            f"model.tuning: {section.tuning}: the head of {base.name} has a bias, which peft leaves "
+            "out where single rows are trained; set tuning: full"
+        )
     tables = _tables(model)
     config = LoraConfig(
         task_type="CAUSAL_LM",
