@@ -112,8 +112,8 @@ def prepare_for_tuning(
     head: Any = model.get_output_embeddings()
     if trains_rows and getattr(head, "bias", None) is not None:
         raise UserError(
-            f"model.tuning: {section.tuning}: the head of {base.name} has a bias, which peft leaves "
-            "out where single rows are trained; set tuning: full"
+            f"model.tuning: {section.tuning}: the head of {base.name} has a bias, which is lost "
+            "where single rows are trained; set tuning: full"
         )
     tables = _tables(model)
     config = LoraConfig(
