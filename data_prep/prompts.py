@@ -18,6 +18,7 @@ from recllm.config.task_mix import TaskShare
 from recllm.data_prep.prompt_texts import check_text_file, read_texts, text_file_hash
 from recllm.data_prep.training_table import describe_samples, write_rows
 from recllm.errors import UserError
+from recllm.models.references import tokenizer_source
 from recllm.prompts.examples import CatalogText, Material
 from recllm.prompts.leaks import check_leaks
 from recllm.prompts.tasks import RECOMMENDATION_TASK, Task
@@ -235,9 +236,10 @@ def tokenizer_identity(model: ModelSection) -> Any:
     if model.from_scratch is not None:
         return {"vocabulary": model.from_scratch.vocabulary}
     assert model.name is not None
-    folder = Path(model.name)
+    name = tokenizer_source(model.name)
+    folder = Path(name)
     if not folder.is_dir():
-        return model.name
+        return name
     weights = {".safetensors", ".bin", ".pt", ".pth", ".gguf"}
     files = (p for p in sorted(folder.iterdir()) if p.is_file() and p.suffix not in weights)
     return {path.name: hash_file(path) for path in files}

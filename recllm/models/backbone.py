@@ -73,8 +73,9 @@ def load_backbone(
     )
     known, size = len(load_tokenizer(section, [])), len(tokenizer)
     _check_new_rows(section, size - known)
-    from_text = section.new_rows == "text" and catalog is not None
-    means = title_averages(catalog, tokenizer, known) if from_text else None
+    means = None
+    if section.new_rows == "text" and catalog is not None:
+        means = title_averages(catalog, tokenizer, known)
     extend_vocabulary(model, known, size, seed, means)
     sids = None if catalog is None else catalog.sids
     rows = np.concatenate(sid_token_ids(tokenizer, sids)) if isinstance(sids, SidIndex) else []

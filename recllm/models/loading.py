@@ -1,10 +1,9 @@
 """Models by name: a Hub id, or the folder of a model or of an adapter, which is merged."""
 
-import json
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel
@@ -12,6 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from recllm.config.model_section import Tuning
 from recllm.errors import UserError
+from recllm.models.checkpoint_files import reading
 from recllm.models.quantisation import compute_as_trained, quantisation
 from recllm.models.references import DESCRIPTION, BaseReference, check_base, is_adapter
 from recllm.models.tokenizers import cannot_load, load_tokenizer_of
@@ -82,7 +82,10 @@ def load_tuned(folder: Path, dtype: torch.dtype, *, dequantised: bool = False) -
     """
     base = BaseReference.of_adapter(folder)
     base.check(folder)
-    tuning = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["tuning"]
+    with reading(folder) as description:
+        tuning = description["tuning"]
+        if tuning not in get_args(Tuning):
+            raise ValueError(f"its tuning is {tuning!r}, not one of {', '.join(get_args(Tuning))}")
     model = load_model(base.name, dtype, tuning=tuning, revision=base.revision)
     if dequantised and getattr(model, "hf_quantizer", None) is not None:
         model = model.dequantize(dtype)

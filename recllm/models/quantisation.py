@@ -36,9 +36,11 @@ def quantisation(tuning: str, dtype: torch.dtype) -> dict[str, Any]:
     if tuning not in QUANTISED:
         return {}
     require_bitsandbytes(tuning)
+    from accelerate import PartialState
     from transformers import BitsAndBytesConfig
 
-    device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+    # Each of several processes has its own GPU.
+    device = PartialState().local_process_index if torch.cuda.is_available() else "cpu"
     if tuning == "qlora":
         config = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -58,6 +60,7 @@ def compute_as_trained(model: nn.Module) -> None:
     kernel in bfloat16 that has no gradient: after a validation, nothing below them would be
     trained any more.
     """
-    for module in model.modules():
+    layers: Any = model
+    for module in layers.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False

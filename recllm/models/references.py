@@ -20,6 +20,17 @@ def is_adapter(name: str | Path) -> bool:
     return (Path(name) / ADAPTER).is_file() and not (Path(name) / WHOLE).is_file()
 
 
+def tokenizer_source(name: str) -> str:
+    """Where a model's tokenizer is: with an adapter, or where it brings none, with its base.
+
+    Raises:
+        UserError: an adapter names no base.
+    """
+    while is_adapter(name) and not (Path(name) / "tokenizer_config.json").is_file():
+        name = BaseReference.of_adapter(Path(name)).name
+    return name
+
+
 @dataclass(frozen=True)
 class BaseReference:
     """The model that an adapter belongs to.
@@ -55,7 +66,10 @@ class BaseReference:
         """
         described = _read_json(folder / DESCRIPTION).get("base")
         if described is not None:
-            return cls(**described)
+            try:
+                return cls(**described)
+            except TypeError as error:
+                raise UserError(f"{folder / DESCRIPTION}: base cannot be read: {error}") from None
         given = _read_json(folder / ADAPTER)
         name = given.get("base_model_name_or_path")
         if not name:

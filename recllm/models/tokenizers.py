@@ -1,7 +1,6 @@
 """Tokenizers: from the Hub or a folder, or trained on the item text; extended by SID tokens."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from recllm.catalog.sids import ItemIndex, SidIndex
 from recllm.config.schema import ModelSection
 from recllm.errors import UserError
-from recllm.models.references import BaseReference, is_adapter
+from recllm.models.references import tokenizer_source
 
 END_TOKEN = "<|endoftext|>"
 PAD_TOKEN = "<|pad|>"
@@ -45,8 +44,7 @@ def load_tokenizer_of(name: str, trust_remote_code: bool = False) -> PreTrainedT
     """
     from transformers import AutoTokenizer
 
-    while is_adapter(name) and not (Path(name) / "tokenizer_config.json").is_file():
-        name = BaseReference.of_adapter(Path(name)).name
+    name = tokenizer_source(name)
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:

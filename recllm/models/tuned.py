@@ -39,10 +39,9 @@ class TunedModel(PeftModelForCausalLM):
     ) -> None:
         super().__init__(model, config)
         self.base, self.tuning = base, tuning
-        for module in self.modules():
-            if isinstance(module, TrainableTokensWrapper):
-                # TRL's loss asks a head for it; the wrapper itself computes without.
-                module.bias = None
+        wrappers: list[Any] = [m for m in self.modules() if isinstance(m, TrainableTokensWrapper)]
+        for wrapper in wrappers:
+            wrapper.bias = None  # TRL's loss asks a head for it; the wrapper computes without
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **options: Any) -> None:
         """As peft does it, but never with whole embedding matrices."""
@@ -110,6 +109,12 @@ def prepare_for_tuning(
     if section.tuning == "sid-rows" and not rows:
         raise UserError(NO_SID_ROWS)
     trains_rows = bool(rows) and (section.tuning == "sid-rows" or lora.train_sid_rows)
+    head: Any = model.get_output_embeddings()
+    if trains_rows and getattr(head, "bias", None) is not None:
+        raise UserError(
+            f"model.tuning: {section.tuning}: the head of {base.name} has a bias, which is lost "
+            "where single rows are trained; set tuning: full"
+        )
     tables = _tables(model)
     config = LoraConfig(
         task_type="CAUSAL_LM",

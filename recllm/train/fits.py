@@ -86,6 +86,6 @@ def _job(recipe: Recipe, arguments: Any, rows: int, length: int) -> Job:
         batch=arguments.per_device_train_batch_size,
         length=length,
         half=bool(arguments.bf16 or arguments.fp16),
-        checkpointing=arguments.gradient_checkpointing,
+        checkpointing=bool(recipe.sft.trainer.get("gradient_checkpointing", True)),
         optimizer=next((size for part, size in OPTIMIZERS.items() if part in optimizer), ADAMW),
     )

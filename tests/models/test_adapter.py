@@ -119,7 +119,7 @@ def test_only_what_was_trained_is_written(tmp_path: Path, tied: bool, tuning: st
 
 @pytest.fixture
 def adapter(tmp_path: Path) -> Path:
-    name = save_base(tmp_path / "base")
+    name = save_base(tmp_path / "base", hidden=64)
     disturb(tune(make_section(name))).save(tmp_path / "adapter")
     return tmp_path / "adapter"
 
@@ -198,16 +198,16 @@ def test_an_adapter_is_merged_before_it_is_tuned_further(
         quantised: Any = load_model(str(adapter), torch.float32, tuning="qlora")
         rounded = quantised.dequantize().state_dict()
         for name, weight in load_merged(adapter, torch.float32).state_dict().items():
-            assert (rounded[name] - weight).norm() < 0.15 * weight.norm(), name
+            assert (rounded[name] - weight).norm() <= 0.15 * weight.norm(), name
     else:
-        assert torch.allclose(logits(second), logits(first), atol=1e-5)
+        assert torch.allclose(logits(second), logits(first), atol=2e-4)
     disturb(second, seed=2).save(tmp_path / "second")
     loaded = Recommender.load(tmp_path / "second")
     assert is_adapter(tmp_path / "second") == (tuning != "full")
     assert torch.equal(logits(loaded), logits(second))
     if tuning != "full":
         merged = Recommender.load_merged(tmp_path / "second")
-        assert torch.allclose(logits(merged), logits(second), atol=1e-4)
+        assert torch.allclose(logits(merged), logits(second), atol=5e-4)
         shutil.rmtree(tmp_path / "base")
         save_base(tmp_path / "base", seed=1)
         with pytest.raises(UserError, match=r"adapter: this is an adapter of the model .* another"):

@@ -15,8 +15,9 @@ from recllm.config.model_section import ModelSection
 from recllm.decoding.scoring import Head
 from recllm.errors import UserError
 from recllm.models.loading import load_model
+from recllm.models.references import BaseReference
 from recllm.models.tokenizers import load_tokenizer, sid_token_ids
-from recllm.models.tuned import TunedModel, keep_precision
+from recllm.models.tuned import TunedModel, keep_precision, prepare_for_tuning
 from recllm.prompts.tasks import CatalogText
 
 ARCHITECTURES = [("qwen2", True), ("qwen3", False), ("llama", True), ("llama", False)]
@@ -210,6 +211,14 @@ def test_new_rows_must_be_trained(tmp_path: Path) -> None:
     tune(make_section(str(tmp_path / "base"), "full")).save(tmp_path / "known")
     model = tune(make_section(str(tmp_path / "known"), "lora", lora=lora)).model
     assert all("lora_" in name for name in trained_names(model))
+
+
+def test_a_head_with_a_bias_would_lose_it(tmp_path: Path) -> None:
+    name = save_base(tmp_path, tied=False)
+    model: Any = load_model(name, torch.float32)
+    model.lm_head = torch.nn.Linear(32, 300)
+    with pytest.raises(UserError, match=r"the head of .* has a bias.*set tuning: full"):
+        prepare_for_tuning(model, make_section(name), [7, 8], BaseReference.of(name))
 
 
 def test_titles_have_no_rows_of_their_own(tmp_path: Path) -> None:

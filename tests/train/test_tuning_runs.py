@@ -57,7 +57,7 @@ def evaluations(folder: Path) -> list[float | None]:
     return [json.loads(line).get("eval_ndcg@10") for line in lines]
 
 
-@pytest.mark.parametrize("tuning", ["lora", "sid-rows"])
+@pytest.mark.parametrize("tuning", ["lora", pytest.param("sid-rows", marks=pytest.mark.slow)])
 def test_the_best_checkpoint_is_kept(
     tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +95,7 @@ def test_the_best_checkpoint_is_kept(
     assert shapes and all(max(shape) <= 64 for one in shapes for shape in one)
 
 
-@pytest.mark.parametrize("tuning", ["lora", "qlora"])
+@pytest.mark.parametrize("tuning", ["lora", pytest.param("qlora", marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     assert {weight.dtype for weight in first.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("tuning", ["qlora", "lora-8bit"])
+@pytest.mark.parametrize("tuning", ["qlora", pytest.param("lora-8bit", marks=pytest.mark.slow)])
 def test_a_quantised_base_trains_with_float32_rows(
     tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +143,7 @@ def test_a_quantised_base_trains_with_float32_rows(
     assert isinstance(Recommender.load(tmp_path / "run" / "model").model, TunedModel)
 
 
-@pytest.mark.parametrize("loss", ["level", "vocab"])
+@pytest.mark.parametrize("loss", ["level", pytest.param("vocab", marks=pytest.mark.slow)])
 def test_adapters_learn_and_are_evaluated(tmp_path: Path, base: str, loss: str) -> None:
     recipe = write_recipe(tmp_path, base)
     overrides = [f"sft.loss={loss}", f"eval.scoring={loss}", "sft.trainer.logging_steps=1"]
@@ -159,7 +159,7 @@ def test_adapters_learn_and_are_evaluated(tmp_path: Path, base: str, loss: str) 
     assert told.code == 0 and "recommended" in told.out
 
 
-@pytest.mark.parametrize("loss", ["level", "vocab"])
+@pytest.mark.parametrize("loss", ["vocab", pytest.param("level", marks=pytest.mark.slow)])
 def test_the_first_loss_is_that_of_full_tuning(tmp_path: Path, base: str, loss: str) -> None:
     first = []
     for tuning in ("full", "lora", "sid-rows"):
@@ -175,6 +175,7 @@ def test_the_first_loss_is_that_of_full_tuning(tmp_path: Path, base: str, loss: 
     assert first == pytest.approx(first[:1] * 3, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_an_adapter(tmp_path: Path, base: str) -> None:
     overrides = ["model.dtype=bfloat16", "sft.trainer.bf16=true", "sft.trainer.max_steps=3"]
     outcome = train(tmp_path, base, *overrides)
@@ -239,7 +240,7 @@ def test_what_does_not_fit_the_gpu_is_refused(
     recipe = load_recipe(write_recipe(tmp_path, base), ())
 
     class Arguments:
-        per_device_train_batch_size, gradient_checkpointing = 32, True
+        per_device_train_batch_size = 32
         bf16, fp16, optim = False, False, "adamw_torch"
 
     with pytest.raises(UserError, match="with 32 rows of up to 99 tokens at once needs at least"):
