@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset
 from datasets.table import InMemoryTable
@@ -15,4 +14,5 @@ def read_training_rows(path: Path) -> Dataset:
 
 def row_lengths(rows: Dataset) -> list[int]:
     """The tokens of each row."""
-    return pc.list_value_length(rows.data.column("input_ids")).to_pylist()
+    chunks = rows.data.column("input_ids").chunks
+    return [length for chunk in chunks for length in chunk.value_lengths().to_pylist()]
