@@ -47,8 +47,9 @@ def minionerec_lengths(rows: int) -> Lengths:
     mean, deviation, least, most = TITLE
     title = np.clip(rng.normal(mean, deviation, rows).round(), least, most).astype(int)
     # SIDs -> SID, SIDs -> title, title -> SID, SID -> title
-    prompt = np.choose(task, [79 + history, 82 + history, 57 + title, 57 + SID])
-    answer = CLOSING + np.choose(task, [SID, title, SID, title])
+    kinds = [task == 0, task == 1, task == 2]
+    prompt = np.select(kinds, [79 + history, 82 + history, 57 + title], 57 + SID)
+    answer = CLOSING + np.where(task % 2 == 0, SID, title)
     return Lengths(prompt, answer)
 
 

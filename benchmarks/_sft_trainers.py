@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from recllm.models.tokenizers import train_tokenizer
+from recllm.train.activations import activations_fit
+from recllm.train.data import row_lengths
 from recllm.train.trainer import RecommenderTrainer
 
 #: The first step allocates what the others reuse.
@@ -61,7 +64,8 @@ def train(
 
     Args:
         build: `recllm_trainer` or `trl_trainer`.
-        settings: of TRL's SFTConfig.
+        settings: of TRL's SFTConfig. Whether recllm checkpoints gradients is decided as its
+            stage does it, unless they say.
     """
     on_gpu = torch.cuda.is_available() and not settings.get("use_cpu")
     if on_gpu:
@@ -80,7 +84,10 @@ def train(
             disable_tqdm=True,
             **settings,
         )
+        if build is recllm_trainer and "gradient_checkpointing" not in settings:
+            arguments.gradient_checkpointing = not _fit(model, rows, arguments)
         trainer = build(model=model, args=arguments, train_dataset=rows, callbacks=[clock])
+        trainer.remove_callback(PrinterCallback)
         step = trainer.training_step
 
         def recorded(*args: Any, **kwargs: Any) -> torch.Tensor:
@@ -98,6 +105,11 @@ def train(
     figures: Mapping[str, float] = trainer.state.log_history[-1]
     peak = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0
     return Timed(samples / seconds, tuple(each), figures.get("mfu", 0.0), peak)
+
+
+def _fit(model: PreTrainedModel, rows: Dataset, arguments: SFTConfig) -> bool:
+    batch, half = arguments.per_device_train_batch_size, bool(arguments.bf16)
+    return activations_fit(model, row_lengths(rows), batch, half=half)
 
 
 def trl_trainer(**given: Any) -> SFTTrainer:

@@ -43,7 +43,7 @@ def fastest_attention(device: torch.device) -> str:
 @contextmanager
 def attention(model: PreTrainedModel, implementation: str) -> Iterator[None]:
     """Compute the model's attention in another way for a while."""
-    before = model.config._attn_implementation
+    before: Any = model.config._attn_implementation
     model.set_attn_implementation(implementation)
     try:
         yield

@@ -85,7 +85,7 @@ class VocabLoss:
         """See `Loss`."""
         # The module rather than its weight: hooks gather it there where processes share it, and a
         # PEFT adapter adds what it trains.
-        head = model.get_output_embeddings()
+        head: Any = model.get_output_embeddings()
         vocabulary = model.config.get_text_config().vocab_size
         targets = max(1, self.logits_bytes // (4 * vocabulary))
         if len(hidden) <= targets:

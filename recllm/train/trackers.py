@@ -11,14 +11,14 @@ from recllm.errors import UserError
 TENSORBOARD_FOLDER = "TENSORBOARD_LOGGING_DIR"
 
 
-def check_trackers(names: Sequence[str]) -> None:
+def check_trackers(names: str | Sequence[str] | None) -> None:
     """Refuse trackers that are unknown, or not installed, before anything is trained.
 
     Raises:
         UserError: there is one.
     """
     try:
-        for tracker in get_reporting_integration_callbacks(list(names)):
+        for tracker in get_reporting_integration_callbacks(names):
             tracker()
     except (ImportError, RuntimeError, ValueError) as error:
         raise UserError(
@@ -26,10 +26,10 @@ def check_trackers(names: Sequence[str]) -> None:
         ) from None
 
 
-def keep_tensorboard(names: Sequence[str], folder: Path) -> None:
+def keep_tensorboard(names: str | Sequence[str] | None, folder: Path) -> None:
     """Let TensorBoard write into `folder`, unless the environment says where.
 
     By itself it writes beside the checkpoints, which are deleted in the end.
     """
-    if "tensorboard" in names:
+    if "tensorboard" in (names or ()):
         os.environ.setdefault(TENSORBOARD_FOLDER, str(folder))

@@ -66,7 +66,8 @@ class RecommenderTrainer(SFTTrainer):
 
     def _only_trl_computes(self) -> str | None:
         """The setting that asks for more than cross-entropy of the head's own logits."""
-        args, parallel = self.args, self.accelerator.parallelism_config
+        args: Any = self.args
+        parallel = self.accelerator.parallelism_config
         settings = {
             "sft.trainer.loss_type": args.loss_type != "nll",
             "sft.trainer.label_smoothing_factor": args.label_smoothing_factor > 0,
@@ -81,7 +82,8 @@ class RecommenderTrainer(SFTTrainer):
         """Train, with the attention that suits the batches; validation keeps the model's own."""
         if not self.padding_free:
             return super().train(*args, **kwargs)
-        measure, own = self.measure, self.causal_lm.config._attn_implementation
+        measure = self.measure
+        own: Any = self.causal_lm.config._attn_implementation
 
         def measure_with_own_attention() -> dict[str, float]:
             with attention(self.causal_lm, own):

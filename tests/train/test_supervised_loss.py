@@ -95,7 +95,8 @@ def test_loss_and_gradients_are_those_of_all_logits(
 
 
 def test_without_being_asked_the_forward_is_what_it_was() -> None:
-    model, inputs = make_model(), padded([[(3, True), (4, True)]])
+    model: Any = make_model()
+    inputs = padded([[(3, True), (4, True)]])
     before: Any = model(**inputs)
     add_loss(model, VocabLoss())
     after: Any = model(**inputs)

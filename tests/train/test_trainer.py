@@ -183,4 +183,5 @@ def test_a_model_that_would_mix_rows_gets_padded_batches(tmp_path: Path) -> None
     model.config.layer_types = ["sliding_attention", "full_attention"]
     trainer = make_trainer(tmp_path, model, padding_free=True)
     assert not trainer.padding_free
-    assert "attention_mask" in trainer.data_collator([*make_rows(2)])
+    rows: list[Any] = [*make_rows(2)]
+    assert "attention_mask" in trainer.data_collator(rows)
