@@ -27,9 +27,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks._harness import Row, parse_small, report
-from benchmarks._indexing_runs import METRICS, Trained, rank_baselines, train
+from benchmarks._small_models import METRICS, Trained, folder_of, head, rank_baselines, train
 from recllm.catalog.split_names import SplitName
-from recllm.metrics.bootstrap import bootstrap_interval
 
 EPOCHS = 5
 WORKERS = 2
@@ -83,17 +82,6 @@ def settings(small: bool, folder: Path) -> tuple[str, list[str]]:
     return "amazon-beauty", [*common, *halves, log, f"sft.trainer.num_train_epochs={EPOCHS}"]
 
 
-def run_name(case: str, seed: int) -> str:
-    """A folder's name for one model."""
-    return f"{case}-{seed}".replace(", ", "-").replace(" ", "-")
-
-
-def cell(trained: Trained, metric: str) -> str:
-    """The mean with its interval."""
-    low, high = bootstrap_interval(trained.ranked[metric], np.array(trained.users), 1000, 0)
-    return f"{trained.mean(metric):.4f} [{low:.4f}, {high:.4f}]"
-
-
 def share(health: Mapping[str, Any], name: str, places: int) -> str:
     """A figure of the health report in percent; empty where it has none."""
     return "" if health.get(name) is None else f"{health[name]:.{places}%}"
@@ -109,7 +97,7 @@ def line(case: str, trained: Trained) -> str:
         share(health, "collision_rate", 1),
         share(health, "resolution_cost", 2),
         ", ".join(f"{level['utilisation']:.2f}" for level in levels),
-        *(cell(trained, metric) for metric in METRICS),
+        *(trained.cell(metric) for metric in METRICS),
         f"{trained.seconds / 60:.1f}" if health else "",
     ]
     return "| " + " | ".join(cells) + " |"
@@ -136,7 +124,7 @@ class Models:
 
     def start(self, case: str, seed: int, split: SplitName = "valid") -> Future[Trained]:
         """A model, and how it ranks the rows of a split."""
-        folder = f"output_dir={self._folder / run_name(case, seed)}"
+        folder = f"output_dir={self._folder / folder_of(case, seed)}"
         overrides = [*self._common, folder, f"seed={seed}", *self.cases[case]]
         return self._pool.submit(train, self._recipe, overrides, split, BEAMS, self._threads)
 
@@ -144,12 +132,6 @@ class Models:
         """Those on the same rows."""
         folder = f"output_dir={self._folder / 'baselines'}"
         return rank_baselines(self._recipe, [*self._common, folder], split)
-
-
-def head(first: str, *columns: str) -> str:
-    """The first two lines of a table."""
-    cells = [first, *columns]
-    return "\n".join(["", f"| {' | '.join(cells)} |", "|" + " --- |" * len(cells)])
 
 
 def every_way(models: Models) -> dict[str, Trained]:
@@ -181,11 +163,11 @@ def on_test(models: Models, chosen: str) -> Iterator[Row]:
     print(head(f"test, chosen: {chosen}", *METRICS))
     baselines = models.baselines("test")
     for name, ranked in baselines.items():
-        print(f"| {name} | {' | '.join(cell(ranked, metric) for metric in METRICS)} |")
+        print(f"| {name} | {' | '.join(ranked.cell(metric) for metric in METRICS)} |")
     futures = {seed: models.start(chosen, seed, "test") for seed in (0, *SEEDS)}
     runs = {seed: future.result() for seed, future in futures.items()}
     for seed, trained in runs.items():
-        print(f"| seed {seed} | {' | '.join(cell(trained, metric) for metric in METRICS)} |")
+        print(f"| seed {seed} | {' | '.join(trained.cell(metric) for metric in METRICS)} |")
     for metric, case in zip(METRICS, ("bar", "the same by its other metric"), strict=True):
         mean = float(np.mean([trained.mean(metric) for trained in runs.values()]))
         yield Row(case, mean, baselines["covisitation"].mean(metric), metric)

@@ -32,7 +32,7 @@ class Sid(Stage):
     """
 
     name = "sid"
-    version = 4  # writes the quantizer's state
+    version = 5  # k-means starts along principal axes
     seeded = True
 
     def __init__(self, recipe: Recipe) -> None:

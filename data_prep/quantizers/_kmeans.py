@@ -1,10 +1,8 @@
-"""k-means and residual k-means in torch: the same on the CPU and on a GPU.
+"""k-means in torch, and codes by codebooks: the same on the CPU and on a GPU.
 
 The time goes into one product of matrices an iteration, points times centroids; all else is
-arranged not to add to it. The first centroids are points drawn at random, more where there are
-more of them: spread ones (k-means++) have a slightly lower error, but fewer codes where items
-are many, and so more collisions. Where a cluster has no points, its centroid moves to the point
-that is farthest from its own.
+arranged not to add to it. Where a cluster has no points, its centroid moves to the point that is
+farthest from its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,15 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recllm.data_prep.quantizers._vectors import level_seed
-from recllm.progress import progress
-
 #: Entries of one block of distances, small enough to stay in a processor's cache.
 BLOCK_ENTRIES = 2**20
-
-
-#: The first three quarters of the iterations see only one point in so many, but so many a code.
-FEWER, POINTS_PER_CODE = 4, 64
 
 
 class Rows(Protocol):
@@ -75,50 +66,23 @@ def means(points: Tensor, chosen: Tensor, centroids: Tensor) -> Tensor:
     return moved
 
 
-def fit_centroids(
+def lloyd(
     points: Tensor,
-    codes: int,
+    centroids: Tensor,
     iterations: int,
-    seed: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
-    """At most `codes` centroids of the points: all of them, where no more are distinct."""
-    distinct = _few_distinct(points, codes)
-    if distinct is not None:
-        advance(iterations)
-        return distinct
-    drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
-    drawn = drawn.to(points.device)
-    centroids = points[drawn[:codes]]
-    few = points[drawn[: max(len(points) // FEWER, POINTS_PER_CODE * codes)]]
+    """The centroids after so many iterations, or once nothing changes any more."""
     before = None
     for iteration in range(iterations):
-        early = iteration < 3 * iterations // 4 and len(few) < len(points)
-        chosen, _ = nearest(few if early else points, centroids)
+        chosen, _ = nearest(points, centroids)
         if before is not None and torch.equal(chosen, before):
             advance(iterations - iteration)
             break
-        centroids = means(few if early else points, chosen, centroids)
-        before = None if early else chosen
+        centroids = means(points, chosen, centroids)
+        before = chosen
         advance(1)
     return centroids
-
-
-def fit_residual(
-    points: Tensor, levels: int, codes: int, iterations: int, seed: int
-) -> list[Tensor]:
-    """The centroids of each level, fitted on what the levels before have left of the points.
-
-    `points` is overwritten with what all levels leave.
-    """
-    codebooks = []
-    with progress("residual k-means, iterations", levels * iterations) as advance:
-        for level in range(levels):
-            centroids = fit_centroids(points, codes, iterations, level_seed(seed, level), advance)
-            codebooks.append(centroids)
-            if level < levels - 1:
-                take_away(points, centroids)
-    return codebooks
 
 
 def take_away(points: Tensor, centroids: Tensor) -> Tensor:
@@ -163,11 +127,3 @@ def unstacked(codebooks: NDArray[np.float32], device: torch.device) -> list[Tens
         used = np.flatnonzero(level.any(axis=1))
         found.append(to_tensor(level[: used[-1] + 1 if len(used) else 1], device))
     return found
-
-
-def _few_distinct(points: Tensor, codes: int) -> Tensor | None:
-    """The distinct points, where there are at most `codes`."""
-    if len(torch.unique(points[: 2 * codes + 1], dim=0)) > codes:
-        return None
-    distinct = torch.unique(points, dim=0)
-    return distinct if len(distinct) <= codes else None

@@ -13,6 +13,7 @@ from torch import nn
 from recllm.data_prep.quantizers import Quantized
 from recllm.data_prep.quantizers import _kmeans as kmeans
 from recllm.data_prep.quantizers._autoencoder import ResidualQuantizedAutoencoder
+from recllm.data_prep.quantizers._residual_kmeans import fit_residual
 from recllm.data_prep.quantizers._sinkhorn import Evenly
 from recllm.data_prep.quantizers._vectors import sample_rows
 from recllm.models.backbone import resolve_device
@@ -61,9 +62,7 @@ class Training:
         model = _untrained(self.make, seed)
         rows = sample_rows(len(vectors), self.sample, seed)
         points = kmeans.to_tensor(model.encode(scaled[rows]), resolve_device())
-        model.codebooks.extend(
-            kmeans.fit_residual(points, self.levels, self.codes, self.iterations, seed)
-        )
+        model.codebooks.extend(fit_residual(points, self.levels, self.codes, self.iterations, seed))
         self._train(model, scaled, torch.Generator().manual_seed(seed))
         latents = model.encode(scaled)
         codebooks = [codebook.detach() for codebook in model.codebooks]

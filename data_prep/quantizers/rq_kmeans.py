@@ -19,10 +19,12 @@ class ResidualKMeans(SampledKMeans):
 
     def fit(self, vectors: NDArray[np.float32], levels: int, codes: int, seed: int) -> Quantized:
         """The nearest code, level by level."""
-        from recllm.data_prep.quantizers import _kmeans  # torch: a recipe is checked without
+        # torch: a recipe is checked without
+        from recllm.data_prep.quantizers import _kmeans
+        from recllm.data_prep.quantizers._residual_kmeans import fit_residual
         from recllm.models.backbone import resolve_device
 
         rows = sample_rows(len(vectors), self.sample, seed)
         points = _kmeans.to_tensor(vectors[rows], resolve_device())
-        codebooks = _kmeans.fit_residual(points, levels, codes, self.iterations, seed)
+        codebooks = fit_residual(points, levels, codes, self.iterations, seed)
         return Quantized(_kmeans.encode(vectors, codebooks), _kmeans.stacked(codebooks, codes))

@@ -56,8 +56,9 @@ class BalancedResidualKMeans(SampledKMeans):
     def _fit(self, points: "Tensor", codes: int, seed: int) -> "Tensor":
         """The centroids of one level; fewer than `codes` where no more points are distinct."""
         from recllm.data_prep.quantizers import _capacity, _kmeans
+        from recllm.data_prep.quantizers._residual_kmeans import fit_centroids
 
-        centroids = _kmeans.fit_centroids(points, codes, self.iterations, seed)
+        centroids = fit_centroids(points, codes, self.iterations, seed)
         if len(centroids) == codes:
             capacity = _capacity.capacity_of(len(points), codes, self.slack)
             for _ in range(self.balanced_iterations):

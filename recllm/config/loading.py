@@ -44,7 +44,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The validated recipe `name`: a path to a YAML file, or the name of a shipped recipe.
 
     Args:
-        overrides: `section.key=value` settings, values written as in YAML.
+        overrides: `section.key=value` settings, values written as in YAML. `extends=NAME` lays
+            another recipe over this one, such as one of `models/`.
 
     Raises:
         UserError: the file, a recipe that it extends, an override or a value is wrong.
@@ -54,7 +55,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in sorted(overrides, key=lambda text: text.partition("=")[0].count(".")):
         parsed = _parse_override(override)  # a whole value before the keys within it
         over = _merge_plainly(_with_full_tasks(over, parsed), parsed)
-    return validate(_merge(raw, over))
+    more = _read_parents(over.pop("extends", None), Path("command line"), ())
+    return validate(_merge(_merge(raw, more), over))
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -94,7 +96,10 @@ def find_recipe(name: str, beside: Path | None = None) -> Path:
 
 
 def read_recipe(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The keys of a recipe file, merged over those of the recipe that it extends."""
+    """The keys of a recipe file, merged over those of the recipe, or recipes, that it extends.
+
+    Of several, a later one is laid over those before it.
+    """
     path = path.resolve()
     if path in seen:
         chain = " -> ".join(p.name for p in (*seen, path))
@@ -111,18 +116,30 @@ def read_recipe(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(raw, dict):
         found = "nothing" if raw is None else f"a {type(raw).__name__}"
         raise UserError(f"{path}: expected a mapping of keys, found {found}")
-    parent = raw.pop("extends", None)
-    if parent is None:
-        return raw
-    if not isinstance(parent, str):
-        raise UserError(f"{path}: extends: expected one recipe's name, found {parent!r}")
-    try:
-        found = find_recipe(parent, beside=path.parent)
-    except UserError as error:
-        raise UserError(f"{path}: extends: {error}") from None
-    base = read_recipe(found, (*seen, path))
-    base.pop("description", None)
-    return _merge(base, raw)
+    below = _read_parents(raw.pop("extends", None), path, (*seen, path))
+    return _merge(below, raw)
+
+
+def _read_parents(given: Any, path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """The keys of the recipes that a recipe extends: `given` is a name or a list of them.
+
+    Raises:
+        UserError: it is neither, or a recipe cannot be read.
+    """
+    names = [] if given is None else given if isinstance(given, list) else [given]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"{path}: extends: expected a recipe's name, or some in [], found {given!r}"
+        )
+    merged: dict[str, Any] = {}
+    for name in names:
+        try:
+            found = find_recipe(name, beside=path.parent)
+        except UserError as error:
+            raise UserError(f"{path}: extends: {error}") from None
+        merged = _merge(merged, read_recipe(found, seen))
+    merged.pop("description", None)
+    return merged
 
 
 def _shipped_root() -> Path:

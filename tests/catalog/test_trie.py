@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import prefix_nodes
 
 from recllm.catalog.trie import Trie
 from recllm.errors import UserError
@@ -24,28 +25,9 @@ def naive_trie(paths: list[Path]) -> dict[Path, dict[int, list[int]]]:
     return trie
 
 
-def walk(trie: Trie) -> dict[Path, int]:
-    """Every prefix that the trie holds, and its node, found by `children` alone."""
-    found: dict[Path, int] = {(): 0}
-    level: list[tuple[Path, int]] = [((), 0)]
-    for tokens in trie.alphabets:
-        nodes = torch.tensor([node for _, node in level])
-        children, exists = trie.children(nodes)
-        symbols = trie.child_symbols(children)
-        assert torch.equal(symbols[exists], trie.symbols(children[exists]))
-        level = [
-            ((*prefix, int(tokens[symbol])), int(child))
-            for (prefix, _), *row in zip(level, children, exists, symbols, strict=True)
-            for child, real, symbol in zip(*row, strict=True)
-            if real
-        ]
-        found.update(level)
-    return found
-
-
 def check_against_naive(trie: Trie, paths: list[Path], lists: list[list[int]]) -> None:
     naive = naive_trie(paths)
-    nodes = walk(trie)
+    nodes = prefix_nodes(trie)
     assert set(nodes) == set(naive) | set(paths)
     assert len(nodes) == trie.level_start[-1]
     every = torch.tensor([list(nodes.values())] * len(lists))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import prefix_nodes
 
 from recllm.catalog.trie import Trie
 from recllm.errors import UserError
@@ -31,23 +32,6 @@ def some_items(data: st.DataObject, items: int) -> list[int]:
     return data.draw(st.lists(st.integers(0, items - 1), max_size=items))
 
 
-def nodes_of(trie: Trie) -> dict[tuple[int, ...], int]:
-    """Every prefix that the trie holds, and its node."""
-    found: dict[tuple[int, ...], int] = {(): 0}
-    level: list[tuple[tuple[int, ...], int]] = [((), 0)]
-    for tokens in trie.alphabets:
-        children, exists = trie.children(torch.tensor([node for _, node in level]))
-        symbols = trie.child_symbols(children)
-        level = [
-            ((*prefix, int(tokens[symbol])), int(child))
-            for (prefix, _), *row in zip(level, children, exists, symbols, strict=True)
-            for child, real, symbol in zip(*row, strict=True)
-            if real
-        ]
-        found.update(level)
-    return found
-
-
 @given(tries(), st.data())
 @settings(max_examples=150)
 def test_removed_items_are_not_returned_whatever_is_asked_for(
@@ -60,7 +44,7 @@ def test_removed_items_are_not_returned_whatever_is_asked_for(
         fewer = fewer.without(items)
     left = set(range(len(paths))) - {item for items in gone for item in items}
     lists = [some_items(data, len(paths)) for _ in range(2)]
-    nodes = nodes_of(trie)
+    nodes = prefix_nodes(trie)
     leaves = sorted(set(paths))
     every = torch.tensor([list(nodes.values())] * 2)
     at_leaves = torch.tensor([[nodes[path] for path in leaves]] * 2)

@@ -127,7 +127,7 @@ RECIPES = [
     recipe("no section at all", b"seed: 1\n", "output_dir: is required, but missing"),
     recipe("bytes that are no text", b"\xff\xfe\x00\x01seed", "bad.yaml", "cannot be read"),
     recipe("a parent that is nowhere", b"extends: nothing-like\n", "bad.yaml", "'nothing-like'"),
-    recipe("two parents", b"extends: [demo, recipe]\n", "extends", "one recipe"),
+    recipe("a parent that is no name", b"extends: [demo, 7]\n", "extends", "a recipe's name", "7"),
     recipe(
         "a template that is nowhere",
         "prompts: {template: nothing}", "unknown template 'nothing'", "known: alpaca",

@@ -116,6 +116,20 @@ def test_extends_merges_and_overrides_win(tmp_path: Path) -> None:
     assert recipe.sft.trainer == {"learning_rate": 1e-3}
 
 
+def test_of_several_parents_the_later_one_wins(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL + "seed: 1\nsid: {levels: 2, codes: 16}\n", "base.yaml")
+    write(tmp_path, "sid: {codes: 32}\nsft: {trainer: {num_train_epochs: 3}}\n", "part.yaml")
+    child = write(tmp_path, "extends: [base, part]\nsid: {levels: 4}\n", "child.yaml")
+    recipe = load_recipe(child)
+    assert (recipe.sid.levels, recipe.sid.codes, recipe.seed) == (4, 32, 1)
+    assert recipe.sft.trainer["num_train_epochs"] == 3
+    base, part = str(tmp_path / "base.yaml"), tmp_path / "part.yaml"
+    laid_over = load_recipe(base, ["sid.levels=4", f"extends={part}"])
+    assert laid_over.model_dump() == recipe.model_dump()
+    with pytest.raises(UserError, match="command line: extends: no recipe 'nowhere'"):
+        load_recipe(base, ["extends=nowhere"])
+
+
 def test_choosing_another_plugin_drops_the_options_of_the_old_one(tmp_path: Path) -> None:
     base = MINIMAL + "data: {source: simulated, users: 50, k_core: 3}\n"
     write(tmp_path, base, "base.yaml")

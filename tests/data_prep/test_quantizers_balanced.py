@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from recllm.catalog.sid_tree import reconstruction_errors
 from recllm.data_prep.quantizers import _capacity as capacity
 from recllm.data_prep.quantizers import _kmeans as kmeans
+from recllm.data_prep.quantizers._residual_kmeans import fit_centroids
 from recllm.data_prep.quantizers.rq_kmeans import ResidualKMeans
 from recllm.data_prep.quantizers.rq_kmeans_balanced import BalancedResidualKMeans
 
@@ -87,7 +88,7 @@ def test_prices_bring_the_assignment_close_to_the_cheapest():
     over, without = [], []
     for seed in range(8):
         points = torch.from_numpy(clustered(seed, 400))
-        centroids = kmeans.fit_centroids(points, 16, 10, seed)
+        centroids = fit_centroids(points, 16, 10, seed)
         squared = torch.cdist(points, centroids).square().numpy()
         rows, columns = linear_sum_assignment(np.repeat(squared, 28, axis=1))
         best = float(squared[rows, columns // 28].sum())
@@ -103,7 +104,7 @@ def test_prices_bring_the_assignment_close_to_the_cheapest():
 
 def test_a_capacity_that_does_not_bind_changes_nothing():
     points = torch.from_numpy(clustered(0, 300))
-    centroids = kmeans.fit_centroids(points, 8, 10, 0)
+    centroids = fit_centroids(points, 8, 10, 0)
     found = capacity.assign_within(points, centroids, 300)
     assert torch.equal(found, kmeans.nearest(points, centroids)[0])
 

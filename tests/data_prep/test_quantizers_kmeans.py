@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recllm.data_prep.quantizers import _kmeans as kmeans
+from recllm.data_prep.quantizers._residual_kmeans import fit_centroids, principal_axes
 from recllm.data_prep.quantizers._residuals import Residuals
 
 CPU = torch.device("cpu")
@@ -67,7 +68,7 @@ def test_lloyds_iterations_lower_the_error_and_stop_where_nothing_changes():
     errors = []
     for iterations in (1, 3, 1000):
         steps: list[int] = []
-        centroids = kmeans.fit_centroids(points, 16, iterations, 0, steps.append)
+        centroids = fit_centroids(points, 16, iterations, 0, steps.append)
         errors.append(float(torch.cdist(points, centroids).min(dim=1).values.square().sum()))
         finished.append((len(steps), sum(steps)))
     assert errors[0] > errors[1] > errors[2]
@@ -76,9 +77,9 @@ def test_lloyds_iterations_lower_the_error_and_stop_where_nothing_changes():
 
 def test_many_equal_points_do_not_hide_the_others():
     points = torch.cat([torch.zeros(1000, 2), random_points(0, 20, 2)])
-    centroids = kmeans.fit_centroids(points, 16, 20, 0)
+    centroids = fit_centroids(points, 16, 20, 0)
     assert centroids.shape == (16, 2)
-    assert kmeans.fit_centroids(points, 32, 20, 0).shape == (21, 2)
+    assert fit_centroids(points, 32, 20, 0).shape == (21, 2)
 
 
 @settings(max_examples=30)
@@ -99,3 +100,60 @@ def test_residuals_are_vectors_less_their_centroids(seed, block):
         rows = torch.tensor([3, 1, 80])
         assert np.array_equal(lazy[10:20], left[10:20])
         assert np.array_equal(lazy.gathered(rows), left[rows.numpy()])
+
+
+def clusters(seed: int, dimensions: int, spread: float) -> torch.Tensor:
+    """Points around 16 centres."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(16, dimensions))[rng.integers(0, 16, 600)]
+    return torch.from_numpy(centres + spread * rng.normal(size=(600, dimensions))).float()
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6), st.integers(3, 60), st.integers(1, 3))
+def test_principal_axes_keep_the_most_variance(seed, count, axes):
+    points = random_points(seed, count, 5)
+    found = principal_axes(points, axes)
+    assert torch.allclose(found.T @ found, torch.eye(axes), atol=1e-4)
+    centred = points - points.mean(dim=0)
+    most = torch.linalg.svdvals(centred)[:axes].square().sum()
+    assert torch.allclose((centred @ found).square().sum(), most, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("dimensions", [40, 200])
+def test_k_means_in_many_dimensions_does_not_depend_on_how_they_lie(dimensions):
+    points = clusters(0, dimensions, spread=0.1)
+    rng = np.random.default_rng(1)
+    turn = torch.from_numpy(np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0]).float()
+    codes = kmeans.nearest(points, fit_centroids(points, 16, 20, 0))[0]
+    turned = kmeans.nearest(points @ turn, fit_centroids(points @ turn, 16, 20, 0))[0]
+    assert torch.equal(codes, turned)
+
+
+def test_starting_along_principal_axes_uses_codes_more_evenly():
+    def perplexity(points: torch.Tensor, centroids: torch.Tensor) -> float:
+        shares = torch.bincount(kmeans.nearest(points, centroids)[0]) / len(points)
+        return float(torch.exp(-(shares * shares.clamp(min=1e-9).log()).sum()))
+
+    rng = np.random.default_rng(0)
+    topics = rng.normal(size=(64, 64)) * np.arange(1, 65) ** -0.5
+    popularity = np.arange(1, 65) ** -0.8
+    pairs = []
+    for seed in range(5):
+        topic = rng.choice(64, 3000, p=popularity / popularity.sum())
+        spread = rng.normal(size=(3000, 64)) * np.arange(1, 65) ** -0.5
+        points = torch.from_numpy(topics[topic] + 0.5 * spread).float()
+        drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
+        plain = kmeans.lloyd(points, points[drawn[:48]], 20)
+        along = fit_centroids(points, 48, 20, seed)
+        pairs.append((perplexity(points, along), perplexity(points, plain)))
+    ours, theirs = np.array(pairs).mean(axis=0)
+    assert ours > 1.05 * theirs
+
+
+def test_few_distinct_points_are_their_own_centroids_in_many_dimensions_too():
+    points = random_points(0, 5, 64).repeat(30, 1)
+    assert fit_centroids(points, 16, 20, 0).shape == (5, 64)
+    steps: list[int] = []
+    fit_centroids(random_points(0, 100, 64), 16, 20, 0, steps.append)
+    assert sum(steps) == 3 * 20  # along 8 axes, along 32, along all 64

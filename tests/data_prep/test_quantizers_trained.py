@@ -11,6 +11,7 @@ from recllm.data_prep.quantizers._autoencoder import (
     ResidualQuantizedAutoencoder,
     perceptron,
 )
+from recllm.data_prep.quantizers._residual_kmeans import fit_residual
 from recllm.data_prep.quantizers._sinkhorn import Evenly
 from recllm.data_prep.quantizers._training import _rise_and_fall
 from recllm.data_prep.quantizers.rq_kmeans_plus import RefinedResidualKMeans
@@ -150,7 +151,7 @@ def test_refinement_starts_as_the_identity():
 
 def test_rq_kmeans_plus_starts_at_residual_k_means_and_departs_from_it(vectors):
     points = kmeans.to_tensor(vectors, torch.device("cpu"))
-    plain = kmeans.encode(vectors, kmeans.fit_residual(points, 3, 16, iterations=20, seed=0))
+    plain = kmeans.encode(vectors, fit_residual(points, 3, 16, iterations=20, seed=0))
     start = RefinedResidualKMeans(epochs=1, learning_rate=1e-12).quantize(vectors, 3, 16, seed=0)
     scale = np.sqrt(np.square(vectors).mean())
     np.testing.assert_allclose(start.vectors * scale, vectors, atol=1e-5)

@@ -1,4 +1,4 @@
-"""One small model for one way of indexing items, and how it ranks."""
+"""Small models that benchmarks train, how they rank, and tables of them."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recllm.catalog.split_names import SplitName
+from recllm.metrics.bootstrap import bootstrap_interval
 from recllm.metrics.ranking import compute
 
 METRICS = ("hit@10", "ndcg@10")
@@ -36,6 +37,22 @@ class Trained:
     def mean(self, metric: str) -> float:
         """Over the rows."""
         return float(self.ranked[metric].mean())
+
+    def cell(self, metric: str) -> str:
+        """The mean with its 95% interval, by bootstrap over users."""
+        low, high = bootstrap_interval(self.ranked[metric], np.array(self.users), 1000, 0)
+        return f"{self.mean(metric):.4f} [{low:.4f}, {high:.4f}]"
+
+
+def head(first: str, *columns: str) -> str:
+    """The first two lines of a table."""
+    cells = [first, *columns]
+    return "\n".join(["", f"| {' | '.join(cells)} |", "|" + " --- |" * len(cells)])
+
+
+def folder_of(case: str, seed: int) -> str:
+    """The name of the folder of one model."""
+    return f"{case}-{seed}".replace(", ", "-").replace(" ", "-")
 
 
 def train(recipe: str, overrides: list[str], split: SplitName, beams: int, threads: int) -> Trained:
