@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks._harness import Row, parse_small, report
 
-CAP, HISTORY = 20_000, 10
+CAP, HISTORY = 10_000, 10
 CASES = {"popularity": "bar", "chance": "against chance", "rating": "against the mean rating"}
 
 
@@ -37,14 +37,11 @@ def settings(small: bool) -> list[str]:
         f"data.path={Path(data) / 'movielens-latest-small'}",
         "data.k_core=5",
         f"prompts.max_history={HISTORY}",
-        "model.from_scratch.hidden=128",
         "model.from_scratch.vocabulary=2048",
-        "model.from_scratch.dropout=0.1",
         f"sft.tasks.tallrec.cap={CAP}",
-        "sft.trainer.num_train_epochs=3",
-        "sft.trainer.learning_rate=1e-3",
+        "sft.trainer.num_train_epochs=2",
         *(f"sft.trainer.{name}_strategy=steps" for name in ("eval", "save")),
-        *(f"sft.trainer.{name}_steps=0.1" for name in ("eval", "save")),
+        *(f"sft.trainer.{name}_steps=0.25" for name in ("eval", "save")),
     ]
 
 

@@ -13,7 +13,7 @@ from recllm.data_prep.sources._simulated_world import World
 
 MEAN = 3.4
 #: Standard deviations, in points.
-GENEROSITY, QUALITY, CHANCE = 0.8, 0.8, 0.6
+GENEROSITY, QUALITY, CHANCE = 1.0, 0.6, 0.6
 FIRST_INTEREST = 0.4
 LOWEST, HIGHEST = 1, 5
 #: Apart from the streams of the users' choices and of the catalogue.

@@ -68,7 +68,8 @@ class VerdictRows:
             raise UserError(
                 f"task {task.name}: expected rows whose answer is {task.verdicts[0]} and rows "
                 f"whose answer is {task.verdicts[1]}, found {found if asked else 'none'} in "
-                f"{len(asked)} of {len(rows)} rows; without both there is no auc"
+                f"{len(asked)} of {len(rows)} rows; without both there is no auc: check the task's "
+                "options, such as what counts as liked"
             )
         return cls(
             row=np.array([prompt.row for prompt in asked], dtype=np.int64),

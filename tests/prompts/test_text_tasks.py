@@ -1,6 +1,7 @@
 """Tasks of ratings, preferences and intents: which texts meet which interactions."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +153,36 @@ def test_intents_of_items_alone_are_one_row_each(material: Material) -> None:
         ("Looking for: a dock\n", sid),
     ]
     assert examples.counts == {"items_without_text": 39, "texts_of_unknown_items": 1}
+
+
+@pytest.mark.parametrize("history", ["never", "mixed", "always"])
+def test_held_out_intents_are_those_of_the_rows_and_none_was_trained(
+    material: Material, intents: Texts, history: str
+) -> None:
+    task = make("item-search", file="f", history=history)
+    trained = task.examples(dataclasses.replace(material, texts=intents))
+    rows = make_rows(material.sequences, [(user, 2, end) for user in (2, 0) for end in (9, 8)])
+    test = dataclasses.replace(material, texts=intents, rows=rows)
+    examples = task.held_out_examples(test)
+    assert examples.rows(material.sequences).tolist() == [8, 28]
+    assert examples.counts == {"targets_without_intent": 2}
+    assert not set(examples.target.tolist()) & set(trained.target.tolist())
+    assert [e.answer for e in written(examples)] == [material.catalog.sid_texts[i] for i in (8, 28)]
+    shown = "".join(material.catalog.sid_texts[3:8])  # the last five before the target
+    assert (shown in examples.write(0).input) == (examples.seen[0] == 7)
+    assert history != "always" or (examples.seen == examples.target - 1).all()
+    assert len(task.held_out_examples(dataclasses.replace(test, texts=None))) == 0
+
+
+def test_texts_are_kept_as_they_are(intents: Texts, tmp_path: Path) -> None:
+    plain = Texts(["a", "b"], item_ids=["x", "y"])
+    for name, texts in (("item-search", intents), ("preference", plain)):
+        texts.write(tmp_path, name)
+        again = Texts.read(tmp_path, name)
+        assert again is not None and again.texts == texts.texts
+        assert (again.item_ids, again.user_ids) == (texts.item_ids, texts.user_ids)
+        assert np.array_equal(again.rows, texts.rows)  # type: ignore[arg-type]
+    assert Texts.read(tmp_path, "seqrec") is None
 
 
 def test_an_intent_of_another_item_is_refused(material: Material, intents: Texts) -> None:
