@@ -67,7 +67,8 @@ def test_the_best_checkpoint_is_kept(
     def measure(_: Validation, recommender: Recommender) -> NDArray[np.integer]:
         model = recommender.model
         assert isinstance(model, TunedModel)
-        assert model.get_output_embeddings().weight.shape[0] > 300
+        head = model.get_output_embeddings()
+        assert head is not None and head.weight.shape[0] > 300
         seen.append({n: p.clone() for n, p in model.named_parameters() if p.requires_grad})
         saved = sorted((tmp_path / "cache").rglob("checkpoint-*/adapter_model.safetensors"))
         for path in saved:
