@@ -24,7 +24,7 @@ from recllm.eval.facts import align
 from recllm.eval.phrasings import spread
 from recllm.metrics.auc_bootstrap import bootstrap_auc
 from recllm.metrics.classification import auc
-from recllm.models.backbone import resolve_dtype
+from recllm.models.devices import resolve_dtype
 from recllm.models.recommender import Recommender
 from recllm.models.verdicts import verdict_scores
 from recllm.progress import progress

@@ -192,7 +192,7 @@ class Quantizer(Indexer):
         resolved around the items so far. Counts `moved_to_another_prefix`.
         """
         from recllm.data_prep.quantizers import _kmeans  # torch: a recipe is checked without
-        from recllm.models.backbone import resolve_device
+        from recllm.models.devices import resolve_device
 
         given.require_room()
         assert given.codebooks is not None

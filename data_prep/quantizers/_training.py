@@ -16,7 +16,7 @@ from recllm.data_prep.quantizers._autoencoder import ResidualQuantizedAutoencode
 from recllm.data_prep.quantizers._residual_kmeans import fit_residual
 from recllm.data_prep.quantizers._sinkhorn import Evenly
 from recllm.data_prep.quantizers._vectors import sample_rows
-from recllm.models.backbone import resolve_device
+from recllm.models.devices import resolve_device
 from recllm.progress import progress
 
 #: The share of the steps in which the learning rate rises; then it falls to zero.

@@ -22,7 +22,7 @@ class ResidualKMeans(SampledKMeans):
         # torch: a recipe is checked without
         from recllm.data_prep.quantizers import _kmeans
         from recllm.data_prep.quantizers._residual_kmeans import fit_residual
-        from recllm.models.backbone import resolve_device
+        from recllm.models.devices import resolve_device
 
         rows = sample_rows(len(vectors), self.sample, seed)
         points = _kmeans.to_tensor(vectors[rows], resolve_device())

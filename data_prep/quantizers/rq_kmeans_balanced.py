@@ -36,7 +36,7 @@ class BalancedResidualKMeans(SampledKMeans):
 
         from recllm.data_prep.quantizers import _capacity, _kmeans
         from recllm.data_prep.quantizers._residuals import Residuals
-        from recllm.models.backbone import resolve_device
+        from recllm.models.devices import resolve_device
 
         left = Residuals(vectors, resolve_device())
         rows = torch.from_numpy(sample_rows(len(vectors), self.sample, seed)).to(left.device)

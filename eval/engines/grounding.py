@@ -57,7 +57,7 @@ class Grounding(Engine):
         """
         from recllm.catalog.sids import TitleIndex
         from recllm.errors import UserError
-        from recllm.models.backbone import resolve_dtype
+        from recllm.models.devices import resolve_dtype
         from recllm.models.recommender import Recommender
 
         recommender = Recommender.load(checkpoint, resolve_dtype(dtype))

@@ -19,7 +19,7 @@ class Transformers(Engine):
 
     def open(self, checkpoint: Path, known: Known, settings: EvalSection, dtype: str) -> Ranker:
         """See the base class; nothing is chosen on validation."""
-        from recllm.models.backbone import resolve_dtype
+        from recllm.models.devices import resolve_dtype
         from recllm.models.recommender import Recommender
 
         del known
@@ -59,7 +59,7 @@ class TreeRanker(Ranker):
 def device_choices(settings: EvalSection, dtype: str) -> dict[str, Any]:
     """What an engine in this process takes by the device: `batch_tokens` and `dtype`."""
     from recllm.decoding.batching import default_batch_tokens
-    from recllm.models.backbone import resolve_device, resolve_dtype
+    from recllm.models.devices import resolve_device, resolve_dtype
 
     return {
         "batch_tokens": settings.batch_tokens or default_batch_tokens(resolve_device()),

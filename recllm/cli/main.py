@@ -110,5 +110,7 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("DATASETS_VERBOSITY", "critical")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # It tells of a faster kernel that could be downloaded, also where nothing is quantised.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # DeepSpeed speaks on stdout, also where it is only installed; it sets the level itself.
     logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)

@@ -9,6 +9,7 @@ from recllm.catalog.sids import SidIndex
 from recllm.config.model_section import FromScratchSection, ModelSection
 from recllm.errors import UserError
 from recllm.models.checkpoint_files import check_same_sids
+from recllm.models.devices import resolve_device, resolve_dtype
 from recllm.models.dropout import add_dropout
 from recllm.models.loading import load_model
 from recllm.models.references import BaseReference
@@ -21,23 +22,10 @@ from recllm.prompts.examples import CatalogText
 MAX_POSITIONS = 4096
 
 
-def resolve_device() -> torch.device:
-    """The first GPU, or the CPU where there is none."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def on_device(model: PreTrainedModel) -> PreTrainedModel:
     """The model, moved to the GPU where there is one."""
     nn.Module.to(model, resolve_device())  # its own `to` is annotated for other types
     return model
-
-
-def resolve_dtype(name: str) -> torch.dtype:
-    """The dtype a recipe asks for; `auto` is bfloat16 on a GPU that has it, else float32."""
-    if name == "auto":
-        has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if has_bfloat16 else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
 def load_backbone(

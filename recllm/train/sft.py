@@ -21,7 +21,8 @@ from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex, read_index
 from recllm.config.validation import dump, validate
 from recllm.errors import UserError
-from recllm.models.backbone import load_backbone, on_device, resolve_device, resolve_dtype
+from recllm.models.backbone import load_backbone, on_device
+from recllm.models.devices import resolve_device, resolve_dtype
 from recllm.models.recommender import Recommender
 from recllm.models.references import BaseReference, is_adapter
 from recllm.models.tokenizers import sid_token_ids

@@ -105,7 +105,7 @@ def test_a_tree_can_be_filled_and_no_more(name: str) -> None:
 def test_what_is_kept_gives_old_vectors_their_codes(name: str) -> None:
     """As if the old items came later, one at a time, with nothing else in the tree."""
     from recllm.data_prep.quantizers import _kmeans
-    from recllm.models.backbone import resolve_device
+    from recllm.models.devices import resolve_device
 
     scheme = make(name)
     assert isinstance(scheme, Quantizer)
