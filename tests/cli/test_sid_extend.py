@@ -223,7 +223,7 @@ def test_nothing_half_written_is_left(
 ) -> None:
     assert extend(folder, "code,name\n" + item_rows(40, 45)).code == 0
     before = files_of(folder / "run")
-    with mock.patch("recllm.models.recommender.write_catalog", side_effect=error):
+    with mock.patch("recllm.models.checkpoint_files.write_catalog", side_effect=error):
         outcome = extend(folder, "code,name\n" + item_rows(40, 50))
     assert outcome.code == code
     assert message in outcome.err and "Traceback" not in outcome.err
