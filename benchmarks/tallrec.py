@@ -37,7 +37,7 @@ def settings(small: bool) -> list[str]:
         f"data.path={Path(data) / 'movielens-latest-small'}",
         "data.k_core=5",
         f"prompts.max_history={HISTORY}",
-        "model.from_scratch.vocabulary=2048",
+        "model.from_scratch.vocabulary=4096",
         f"sft.tasks.tallrec.cap={CAP}",
         "sft.trainer.num_train_epochs=2",
         *(f"sft.trainer.{name}_strategy=steps" for name in ("eval", "save")),
