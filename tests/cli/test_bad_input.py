@@ -224,7 +224,7 @@ OVERRIDES = [
     Case(
         "a base model without a model",
         ("prep", "{folder}/recipe.yaml", "model.name={folder}/base"),
-        ("model.name: expected a folder with a model, found no config.json",),
+        ("model.name: expected a folder with a model, found neither config.json",),
         {"base/notes.txt": "no model"},
     ),
 ]  # fmt: skip

@@ -42,7 +42,7 @@ def test_checkpoints_that_are_evaluated_are_explained(
 ) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "recllm.json").write_text("{}")
-    monkeypatch.setattr("recllm.eval.checkpoints.evaluate", interrupt)
+    monkeypatch.setattr("recllm.eval.evaluation.evaluate", interrupt)
     outcome = recllm("eval", recipe, "--checkpoint", str(tmp_path / "m"))
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1] == (
@@ -60,7 +60,7 @@ def test_a_full_disk_under_checkpoints_is_the_output_dirs(
 
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "recllm.json").write_text("{}")
-    monkeypatch.setattr("recllm.eval.checkpoints.evaluate", fill)
+    monkeypatch.setattr("recllm.eval.evaluation.evaluate", fill)
     outcome = recllm("eval", recipe, "--checkpoint", str(tmp_path / "m"))
     assert outcome.code == 1
     assert f"no space is left on the disk of {tmp_path / 'run'}" in outcome.err.splitlines()[-1]

@@ -131,7 +131,8 @@ def test_what_leaves_nothing_is_named(write_file: Write, prepare: Prepare) -> No
     with pytest.raises(UserError, match="no interaction is rated 6 or better"):
         prepare("filter", source="files", path=path, k_core=0, min_rating=6)
     with pytest.raises(UserError, match="the log has no ratings"):
-        prepare("filter", source="simulated", users=9, items=5, min_rating=3)
+        unrated = write_file("unrated.csv", "user,item\na,x\na,y\nb,x\n")
+        prepare("filter", source="files", path=unrated, k_core=0, min_rating=3)
 
 
 def test_the_core_of_beauty_is_all_of_it(beauty: Any) -> None:

@@ -58,7 +58,7 @@ def test_a_score_is_the_plain_one_whatever_it_is_batched_with(
 ) -> None:
     found = verdict_scores(model, prompts, [7, 3], batch_tokens=budget)
     expected = [plain(model, prompt, [7, 3]) for prompt in prompts]
-    assert found == pytest.approx(expected, abs=1e-4)
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def test_more_than_two_verdicts_and_progress(model: PreTrainedModel) -> None:
