@@ -20,6 +20,7 @@ WAYS = [
     ("vocab", "zero2"),
     ("vocab", "zero3"),
     ("level", "ddp"),
+    ("level", "zero3"),
 ]
 STEPS = 32
 Train = Callable[..., Place]
