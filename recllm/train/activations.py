@@ -59,13 +59,14 @@ def activations_fit(
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     free = _free_memory(model.device) - TRAINING_BYTES * trained
     fits = all(gather_object([needed <= SHARE * free]))
-    log.info(
-        "sft: %s tokens a batch need about %.1f GB of activations, %.1f are free: %s",
-        f"{tokens:,}",
-        needed / 1e9,
-        max(free, 0) / 1e9,
-        "they are kept" if fits else "gradients are checkpointed",
-    )
+    if not fits:
+        log.info(
+            "sft: %s tokens a batch need about %.1f GB of activations, %.1f are free: gradients "
+            "are checkpointed",
+            f"{tokens:,}",
+            needed / 1e9,
+            max(free, 0) / 1e9,
+        )
     return fits
 
 
