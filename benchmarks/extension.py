@@ -21,7 +21,7 @@ out how likely the model finds new items beside old ones, and tells where they w
 
 Warm rows: the test rows of the leave-one-out split (old items), before and after the extension.
 
-`bar`: the model against random choice on the new rows, hit@10, with the encoder `fusion`. On
+`bar`: the model against random choice on the new rows, hit@50, with the encoder `fusion`. On
 Amazon Beauty, from the folder that RECLLM_DATA names; with --small on the simulated log of `demo`.
 """
 
@@ -219,9 +219,9 @@ def compare(results: list[Result]) -> Iterator[Row]:
     """What the results of each encoder say beside each other, as far as both hit anything."""
     of = {(r.encoder, r.case): r.hits for r in results}
     pairs = {
-        "bar": ("fusion", "new rows: model with the new items", "new rows: random choice", 10),
+        "bar": ("fusion", "new rows: model with the new items", "new rows: random choice", 50),
         "lsa, new rows, against random": (
-            "lsa", "new rows: model with the new items", "new rows: random choice", 10),
+            "lsa", "new rows: model with the new items", "new rows: random choice", 50),
     }  # fmt: skip
     for encoder in ("fusion", "lsa"):
         for what, peer in (("new rows: model with the new items", "new rows: content floor"),
