@@ -32,11 +32,11 @@ def test_a_mistake_found_in_preparation_is_said_once(recipe: str, tmp_path: Path
 
 
 def test_a_mistake_found_in_all_processes_is_said_once(recipe: str, tmp_path: Path) -> None:
-    place = Place(tmp_path, recipe)  # with sft.loss: level
-    ended = place.start("sft", "--accelerate", "zero3", "--processes", "2").wait()
+    place = Place(tmp_path, recipe, ("sft.trainer.loss_type=dft",))  # with sft.loss: level
+    ended = place.start("sft", *TWO).wait()
     assert ended.code == 2, ended
     (line,) = said(ended.err)
-    assert "set sft.loss: vocab, or train with ddp or zero2" in line
+    assert "sft.loss: level does not go with sft.trainer.loss_type; set sft.loss: vocab" in line
     assert "Traceback" not in ended.err
 
 
