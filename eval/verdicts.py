@@ -28,6 +28,7 @@ from recllm.models.devices import resolve_dtype
 from recllm.models.recommender import Recommender
 from recllm.models.verdicts import verdict_scores
 from recllm.progress import progress
+from recllm.prompts.tasks import Task
 from recllm.prompts.verdicts import VerdictRows
 
 #: Settings of the section `eval` that say something of verdicts; the others are about rankings.
@@ -84,27 +85,13 @@ def evaluate_verdicts(
         check_catalogue(items, recommender.sids, checkpoint)
         asked = VerdictRows.ask(recommender.renderer, sequences, rows, inputs["filter"])
         scores = _judge(recommender, asked, recipe)
-    place = align(rows.row, asked.row)
-    judged = rows.select(place)
-    table = {
-        "row": judged.row,
-        "user_id": judged.user_ids,
-        "target": judged.target,
-        "score": scores,
-        "label": asked.labels,
-    }
-    pq.write_table(pa.table(table), out / "predictions.parquet")
+    judged = rows.select(align(rows.row, asked.row))
+    pq.write_table(_predictions(judged, scores, asked.labels), out / "predictions.parquet")
     baselines = fit_baselines(sequences, inputs["filter"], len(items))
     of_rows = {name: values[judged.target] for name, values in baselines.items()}
     users = np.array(judged.user_ids)
     estimates = compare_auc({"model": scores, **of_rows}, asked.labels, users, recipe)
-    tokens = sum(map(len, asked.prompts))
-    seconds = max(cost["seconds"], 0.01)
-    cost |= {"rows_per_second": round(len(asked) / seconds, 2), "prompt_tokens": tokens}
-    cost["tokens_per_second"] = round(tokens / seconds, 1)
     task = recommender.renderer.asked_by
-    section = {name: dump(recipe)["eval"][name] for name in STATED}
-    chosen = {"asked_by": task.name, **device_choices(recipe.eval, recipe.model.dtype)}
     positives = int(asked.labels.sum())
     counts = (positives, len(asked) - positives)
     found = VerdictResult(
@@ -112,15 +99,46 @@ def evaluate_verdicts(
         rows=len(asked),
         answers=dict(zip(task.verdicts, counts, strict=True)),
         left_out=dict(asked.left_out),
-        settings=section | task.model_dump(mode="json") | chosen,
+        settings=_settings(recipe, task),
         **estimates,
-        cost=cost,
+        cost=cost | _rates(asked, cost["seconds"]),
     )
     if recipe.eval.phrasings == "first":
         return dict(found)
     others = _other_phrasings(recommender, sequences, rows, inputs["filter"], recipe)
     values = [found["metrics"]["auc"]["value"], *others]
     return dict(found) | {"phrasings": {"metrics": {"auc": spread(values)}}}
+
+
+def _predictions(
+    judged: SplitRows, scores: NDArray[np.float64], labels: NDArray[np.bool_]
+) -> pa.Table:
+    """The rows of `predictions.parquet`."""
+    columns = {
+        "row": judged.row,
+        "user_id": judged.user_ids,
+        "target": judged.target,
+        "score": scores,
+        "label": labels,
+    }
+    return pa.table(columns)
+
+
+def _settings(recipe: Recipe, task: Task) -> dict[str, Any]:
+    """What the verdicts depend on: settings, the task's options, and what was chosen by itself."""
+    section = {name: dump(recipe)["eval"][name] for name in STATED}
+    chosen = {"asked_by": task.name, **device_choices(recipe.eval, recipe.model.dtype)}
+    return section | task.model_dump(mode="json") | chosen
+
+
+def _rates(asked: VerdictRows, seconds: float) -> dict[str, float]:
+    """How fast the rows were judged."""
+    seconds, tokens = max(seconds, 0.01), sum(map(len, asked.prompts))
+    return {
+        "rows_per_second": round(len(asked) / seconds, 2),
+        "prompt_tokens": tokens,
+        "tokens_per_second": round(tokens / seconds, 1),
+    }
 
 
 def fit_baselines(

@@ -9,6 +9,7 @@ import torch
 from command_line import recllm
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from stopping import interrupted_at_evaluation
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from recllm.models.recommender import Recommender
@@ -64,31 +65,18 @@ def test_the_best_checkpoint_is_kept_and_training_stops_early(
     assert not all(torch.equal(kept[name], seen[2][name]) for name in kept)
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     assert train(whole, tmp_path / "cache")[0] == 0
-    calls = 0
-    real = Validation.values
-
-    def die_in_the_second_epoch(self: Validation, recommender: Recommender) -> NDArray[np.integer]:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise KeyboardInterrupt
-        return real(self, recommender)
-
-    monkeypatch.setattr(Validation, "values", die_in_the_second_epoch)
     killed = tmp_path / "killed"
-    code, err = train(killed, tmp_path / "cache2")
+    with interrupted_at_evaluation(2):
+        code, err = train(killed, tmp_path / "cache2")
     assert code == 1
     assert (
         "interrupted in sft; finished and kept: ingest, filter, split, embed, sid, prompts;" in err
     )
     assert "goes on in sft from epoch 1 of 3 (checkpoint-" in err
     assert not (killed / "run" / "model").exists()
-    monkeypatch.setattr(Validation, "values", real)
     code, err = train(killed, tmp_path / "cache2")
     assert code == 0, err
     assert "going on from checkpoint-" in err

@@ -10,6 +10,7 @@ from command_line import Outcome, recllm
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file
+from stopping import interrupted_at_evaluation
 from tunable import save_base
 
 from recllm.models.recommender import Recommender
@@ -98,22 +99,12 @@ def test_the_best_checkpoint_is_kept(
 
 @pytest.mark.parametrize("tuning", ["lora", pytest.param("qlora", marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(
-    tmp_path: Path, base: str, tuning: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, base: str, tuning: str
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train(whole, base, f"model.tuning={tuning}").code == 0
-    calls, real = 0, Validation.values
-
-    def die_in_the_second_epoch(self: Validation, recommender: Recommender) -> NDArray[np.integer]:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise KeyboardInterrupt
-        return real(self, recommender)
-
-    monkeypatch.setattr(Validation, "values", die_in_the_second_epoch)
-    assert train(killed, base, f"model.tuning={tuning}").code == 1
-    monkeypatch.setattr(Validation, "values", real)
+    with interrupted_at_evaluation(2):
+        assert train(killed, base, f"model.tuning={tuning}").code == 1
     outcome = train(killed, base, f"model.tuning={tuning}")
     assert outcome.code == 0, outcome.err
     assert "going on from checkpoint-" in outcome.err
