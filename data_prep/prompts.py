@@ -1,6 +1,6 @@
 """The stage `prompts`: the tokenizer with its SID tokens, and the training rows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,19 +9,19 @@ import numpy as np
 
 from recllm.artifacts.manifest import hash_file
 from recllm.artifacts.stage import Stage
-from recllm.catalog.histories import Sequences, SplitRows, read_moments, read_ratings
+from recllm.catalog.histories import Sequences, SplitRows, read_moments
 from recllm.catalog.items import Items
 from recllm.catalog.sids import TitleIndex, read_index
 from recllm.catalog.split_names import SPLITS
 from recllm.config.schema import ModelSection
 from recllm.config.task_mix import TaskShare
-from recllm.data_prep.prompt_texts import check_text_file, read_texts, text_file_hash
+from recllm.data_prep.prompt_texts import check_text_file, text_file_hash
+from recllm.data_prep.task_rows import TaskRows
 from recllm.data_prep.training_table import describe_samples, write_rows
 from recllm.errors import UserError
 from recllm.models.references import tokenizer_source
 from recllm.prompts.examples import CatalogText, Material
 from recllm.prompts.leaks import check_leaks
-from recllm.prompts.tasks import RECOMMENDATION_TASK, Task
 from recllm.prompts.template import ALL_TARGETS_TEMPLATE, NO_CHAT_TEMPLATE, Template
 
 
@@ -63,6 +63,11 @@ class Prompts(Stage):
     @cached_property
     def _mix(self) -> list[TaskShare]:
         return self.recipe.sft.mix
+
+    @cached_property
+    def _task_rows(self) -> TaskRows:
+        shown = self.recipe.prompts.max_history
+        return TaskRows(self._mix, "sft", shown, self.recipe.seed)
 
     @cached_property
     def _template(self) -> Template:
@@ -108,7 +113,8 @@ class Prompts(Stage):
         check_depths(self.recipe, sids)
         if self.recipe.model.name is not None:
             check_same_sids(self.recipe.model.name, sids)
-        materials = self._materials(inputs["filter"], CatalogText(items, sids), sequences, splits)
+        catalog = CatalogText(items, sids).separated(self._template.separator)
+        materials = self._task_rows.materials(inputs["filter"], catalog, sequences, splits["train"])
         tokenizer = load_tokenizer(self.recipe.model, self._tokenizer_texts(materials, items))
         add_sid_tokens(tokenizer, sids)
         tokenizer.save_pretrained(out / "tokenizer")
@@ -122,33 +128,11 @@ class Prompts(Stage):
             texts = materials[name].texts
             assert texts is not None
             texts.write(out, name)
-        rows = self._rows(renderer, materials, counts)
+        all_targets = self.recipe.sft.targets == "all"
+        rows = self._task_rows.rows(renderer, materials, counts, all_targets=all_targets)
         counts |= write_rows(rows, out / "train.parquet")
         (out / "samples.md").write_text(describe_samples(out / "train.parquet", tokenizer))
         return counts
-
-    def _materials(
-        self,
-        filtered: Path,
-        catalog: CatalogText,
-        sequences: Sequences,
-        splits: Mapping[str, SplitRows],
-    ) -> dict[str, Material]:
-        """What each task is made of.
-
-        Raises:
-            UserError: something that a task needs is missing.
-        """
-        catalog = catalog.separated(self._template.separator)
-        given = (catalog, sequences, splits["train"], self.recipe.prompts.max_history)
-        needs_ratings = any(share.task.needs_ratings for share in self._mix)
-        ratings = read_ratings(filtered, sequences) if needs_ratings else None
-        for share in self._mix:
-            _check_columns(share.task, catalog.items, has_ratings=ratings is not None)
-        return {
-            share.task.name: Material(*given, self.recipe.seed, ratings, read_texts(share.task))
-            for share in self._mix
-        }
 
     def _tokenizer_texts(self, materials: Mapping[str, Material], items: Items) -> list[str]:
         """Texts of items and tasks, and the instructions often, so that they become few tokens."""
@@ -162,73 +146,6 @@ class Prompts(Stage):
             found = materials[share.task.name].texts
             texts += found.texts if found is not None else []
         return texts + instructions * max(10, len(items) // 10)
-
-    def _rows(
-        self, renderer: Any, materials: Mapping[str, Material], counts: dict[str, int]
-    ) -> Iterator[Any]:
-        """The rows of one task after the other; adds what was left out to `counts`."""
-        from recllm.prompts.mixing import example_rows
-        from recllm.prompts.training import all_target_rows, last_target_rows
-
-        seed = self.recipe.seed
-        for share in self._mix:
-            task, material = share.task, materials[share.task.name]
-            if task.name == RECOMMENDATION_TASK:
-                if self.recipe.sft.targets == "all":
-                    sequences = material.sequences
-                    yield from all_target_rows(
-                        renderer, task, sequences, share.weight, seed, cap=share.cap
-                    )
-                else:
-                    yield from last_target_rows(
-                        renderer, task, material.rows, share.weight, seed, cap=share.cap
-                    )
-                continue
-            examples = task.examples(material)
-            _check_some(task, examples)
-            counts |= {f"{_key(task)}_{what}": number for what, number in examples.counts.items()}
-            yield from example_rows(
-                renderer,
-                task,
-                examples,
-                material.sequences,
-                weight=share.weight,
-                seed=seed,
-                cap=share.cap,
-            )
-
-
-def _key(task: Task) -> str:
-    return task.name.replace("-", "_")
-
-
-def _check_columns(task: Task, items: Items, has_ratings: bool) -> None:
-    """Refuse a task for which the log or the items lack a column.
-
-    Raises:
-        UserError: they do.
-    """
-    for column in task.item_columns:
-        if column not in items.columns:
-            raise UserError(
-                f"sft.tasks.{task.name} needs a column {column!r} of the items, which have "
-                f"{', '.join(items.columns)}; give one (data.columns; data.item_columns keeps any "
-                "other of the items file), or leave the task out"
-            )
-    if task.needs_ratings and not has_ratings:
-        raise UserError(
-            f"sft.tasks.{task.name} needs ratings, but the log has no column of them; name one "
-            "(data.columns.rating), or leave the task out"
-        )
-
-
-def _check_some(task: Task, examples: Any) -> None:
-    if not len(examples):
-        reasons = ", ".join(f"{number} {what}" for what, number in examples.counts.items())
-        raise UserError(
-            f"sft.tasks.{task.name} has nothing to train on ({reasons.replace('_', ' ')}); give "
-            "what is missing, or leave the task out"
-        )
 
 
 def tokenizer_identity(model: ModelSection) -> Any:

@@ -56,8 +56,8 @@ def count_beam_tokens(trie: Trie, rows: int, beams: int) -> int:
     return rows * int(np.minimum(paths, beams).sum())
 
 
-def training_cost(sft: Path) -> dict[str, float]:
-    """What fine-tuning took, from what the stage `sft` wrote.
+def training_cost(trained: Path) -> dict[str, float]:
+    """What training took, from what the stage `sft` or `rl` wrote.
 
     `seconds` and `peak_memory_bytes` are the whole stage's, validation included; `tokens` those
     that the model was trained on, without padding. The rates and `mfu` (see
@@ -67,16 +67,16 @@ def training_cost(sft: Path) -> dict[str, float]:
     Raises:
         UserError: the folder is not an artifact.
     """
-    stage = Manifest.read(sft)
+    stage = Manifest.read(trained)
     if stage is None:
-        raise UserError(f"{sft}: expected the artifact of the stage sft, found no manifest")
-    log = [json.loads(line) for line in (sft / "metrics.jsonl").read_text().splitlines()]
-    tokens = stage.counts["tokens"]
+        raise UserError(f"{trained}: expected the artifact of a training, found no manifest")
+    log = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     cost: dict[str, float] = {
         "seconds": round(stage.seconds, 2),
         "peak_memory_bytes": stage.peak_memory_bytes,
-        "tokens": tokens,
     }
+    if stage.counts.get("tokens"):
+        cost["tokens"] = stage.counts["tokens"]
     resumed = stage.counts.get("resumed_from_step", 0)
     if resumed:
         cost["resumed_from_step"] = resumed

@@ -13,7 +13,7 @@ from recllm.eval.protocols import protocol_of
 from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.writing import write_report
 
-DATA_STAGES = ("ingest", "filter", "split", "embed", "sid", "prompts", "sft")
+DATA_STAGES = ("ingest", "filter", "split", "embed", "sid", "prompts", "sft", "rl_prompts", "rl")
 
 
 class Report(Stage):
@@ -25,7 +25,11 @@ class Report(Stage):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        without = () if recipe.sid.quantizer.uses_vectors else ("embed",)
+        without = [] if recipe.sid.quantizer.uses_vectors else ["embed"]
+        if recipe.rl is None:
+            without += ["rl_prompts", "rl"]
+        elif recipe.rl.checkpoint is not None:
+            without.append("sft")
         self._protocol = protocol_of(recipe)
         compared = ("baselines",) if "baselines" in self._protocol.parents else ()
         parents = (*DATA_STAGES, "statistics", *compared, "eval")
@@ -38,7 +42,6 @@ class Report(Stage):
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Gather what the other stages wrote; see the base class."""
         metrics = json.loads((inputs["eval"] / "metrics.json").read_text())
-        training = (inputs["sft"] / "metrics.jsonl").read_text().splitlines()
         found = {name: Manifest.read(inputs[name]) for name in self.parents}
         manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
         predicted = self._protocol.report_parts(inputs)
@@ -46,7 +49,8 @@ class Report(Stage):
             name=self.recipe.output_dir.name,
             recipe_yaml=to_yaml(self.recipe),
             metrics=metrics,
-            training=[json.loads(line) for line in training],
+            training=_log(inputs.get("sft")),
+            reinforcement=_log(inputs.get("rl")),
             data_counts={name: m.counts for name, m in manifests.items() if name in DATA_STAGES},
             statistics=json.loads((inputs["statistics"] / "statistics.json").read_text()),
             stages={
@@ -58,3 +62,10 @@ class Report(Stage):
         )
         write_report(report, out)
         return {"examples": len(report.examples)}
+
+
+def _log(trained: Path | None) -> list[dict[str, Any]]:
+    """The rows of a training's log; none where it was not trained."""
+    if trained is None:
+        return []
+    return [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]

@@ -26,7 +26,7 @@ class Eval(Stage):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self._protocol = protocol_of(recipe)
-        self.parents = (*self._protocol.parents, "sft")
+        self.parents = (*self._protocol.parents, recipe.trained_by)
 
     def check(self) -> None:
         """Refuse an engine that does not fit the items."""
@@ -38,7 +38,8 @@ class Eval(Stage):
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Ask the trained checkpoint about the test rows; see the base class."""
-        metrics = self._protocol.evaluate(inputs["sft"] / "model", inputs, out)
-        metrics["cost"]["training"] = training_cost(inputs["sft"])
+        trained = inputs[self.recipe.trained_by]
+        metrics = self._protocol.evaluate(trained / "model", inputs, out)
+        metrics["cost"]["training"] = training_cost(trained)
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
         return {"rows": metrics["rows"]}

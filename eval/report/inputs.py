@@ -25,7 +25,8 @@ class ReportInputs:
         name: the name of the run.
         recipe_yaml: the resolved recipe, as text.
         metrics: the content of metrics.json.
-        training: the rows of metrics.jsonl: step, epoch, loss, eval_ndcg@10, …
+        training: the rows of the fine-tuning's metrics.jsonl: step, epoch, loss, eval_ndcg@10, …
+        reinforcement: those of the reinforcement learning: reward, rewards/hit, group_hit_rate, …
         data_counts: the counts of each data stage, by stage.
         statistics: the content of statistics.json: `log`, `split`, `leaks`, `repeated_targets` and
             `curves`, the points to draw by the names of `recllm.data_prep.statistics.curves`.
@@ -41,6 +42,7 @@ class ReportInputs:
     recipe_yaml: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Sequence[Mapping[str, Any]] = ()
+    reinforcement: Sequence[Mapping[str, Any]] = ()
     data_counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     statistics: Mapping[str, Any] = field(default_factory=dict)
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -25,8 +25,9 @@ class Stage(ABC):
     #: True where an interrupted build left in its folder can be continued.
     resumable: ClassVar[bool] = False
 
-    #: Files or folders of the artifact that a run shows: their names there to those in its folder.
-    publishes: ClassVar[dict[str, str]] = {}
+    #: Files or folders of the artifact that a run shows: their names there to those in its folder;
+    #: a subclass may set it by the recipe.
+    publishes: Mapping[str, str] = {}
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

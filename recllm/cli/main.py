@@ -45,6 +45,7 @@ for command in (
     stages.run,
     stages.prep,
     stages.sft,
+    stages.rl,
     stages.evaluate,
     stages.report,
     recommend.recommend,

@@ -4,6 +4,7 @@ import importlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from recllm.artifacts.cache import Artifact, Cache, stage_key
 from recllm.artifacts.stage import Stage
@@ -25,6 +26,8 @@ STAGES: dict[str, str] = {
     "sid": "recllm.data_prep.sid:Sid",
     "prompts": "recllm.data_prep.prompts:Prompts",
     "sft": "recllm.train.sft:Sft",
+    "rl_prompts": "recllm.data_prep.rl_prompts:RlPrompts",
+    "rl": "recllm.train.rl:Rl",
     "baselines": "recllm.eval.baselines_stage:Baselines",
     "eval": "recllm.eval.stage:Eval",
     "report": "recllm.eval.report_stage:Report",
@@ -33,8 +36,11 @@ STAGES: dict[str, str] = {
 #: Needs all the others, but for those that a recipe goes without.
 LAST = "report"
 
+#: What several processes can do together.
+TRAINING = ("sft", "rl")
+
 #: A run up to one of these shows results; earlier ones only prepare data.
-PUBLISHERS = ("sft", "eval", "report")
+PUBLISHERS = (*TRAINING, "eval", "report")
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def build_stages(recipe: Recipe, until: str | None = None) -> list[Stage]:
     stages: list[Stage] = []
     for name in reversed(STAGES):  # what nobody needs is not even imported
         if name in needed:
-            stages.append(_load(name)(recipe))
+            stages.append(load(name)(recipe))
             needed |= set(stages[-1].parents)
     return stages[::-1]
 
@@ -176,6 +182,7 @@ def _describe_interruption(
     return f"interrupted in {stage.name}; {finished}; the same command goes on {start}"
 
 
-def _load(name: str) -> type[Stage]:
+def load(name: str) -> Any:
+    """The class of a stage."""
     module, _, member = STAGES[name].partition(":")
     return getattr(importlib.import_module(module), member)

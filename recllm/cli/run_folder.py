@@ -32,12 +32,13 @@ EXTENDED = "extended"
 #: what is earlier.
 SHOWN: dict[str, tuple[str, ...]] = {
     "prompts": ("samples.md",),
-    "sft": ("model", "metrics.jsonl"),
+    "sft": ("model", "metrics.jsonl", "sft/model", "sft/metrics.jsonl"),
+    "rl": ("model", "metrics.jsonl"),
     "sid extend": (EXTENDED,),
     "eval": ("eval/metrics.json", "eval/predictions.parquet", CHECKPOINTS),
     "report": ("report.html", "report.md"),
 }
-FOLDERS = ("model", EXTENDED, CHECKPOINTS)
+FOLDERS = ("model", "sft/model", EXTENDED, CHECKPOINTS)
 #: Keys that say where things go, not what they are.
 PLACES = ("output_dir", "cache_dir", "description")
 

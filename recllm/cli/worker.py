@@ -1,6 +1,7 @@
 """`python -m recllm.train`: one of the processes of a training, as `accelerate launch` starts it.
 
-The first process does what `recllm sft` does; where it comes to the training, the others join.
+The first process does what `recllm sft` or `recllm rl` does; where it comes to a training, the
+others join.
 """
 
 import logging
@@ -12,6 +13,7 @@ from pathlib import Path
 import click
 import torch
 
+from recllm.cli import pipeline
 from recllm.cli.commands.stages import execute
 from recllm.cli.interruption import end_with_parent, leave, watching
 from recllm.cli.main import complain, run_to_end, set_up_logging
@@ -25,13 +27,19 @@ END = "end"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-def train(recipe: str, overrides: tuple[str, ...]) -> None:
-    """Fine-tune the model of RECIPE in several processes, preparing the data in one of them.
+@click.option(
+    "--until",
+    type=click.Choice(pipeline.TRAINING),
+    help="The last training to do; default: rl where RECIPE has it, else sft.",
+)
+def train(recipe: str, overrides: tuple[str, ...], until: str | None) -> None:
+    """Train the model of RECIPE in several processes, preparing the data in one of them.
 
     accelerate launch [--config_file FILE] -m recllm.train RECIPE [KEY=VALUE]...
     """
     World.current().require_as_asked()
-    execute(load_recipe(recipe, overrides), "sft", dry_run=False)
+    loaded = load_recipe(recipe, overrides)
+    execute(loaded, until or loaded.trained_by, dry_run=False)
 
 
 def main() -> None:
@@ -59,13 +67,12 @@ def _assist(world: World) -> int:
     logging.getLogger("recllm").setLevel(logging.ERROR)
 
     def follow() -> int:
-        from recllm.train.sft import INVITATION, Sft
-
-        name, value = world.hear(INVITATION, END)
-        if name == INVITATION:
-            Sft.assist(value)
-            _, value = world.hear(END)
-        return value
+        stages = {stage.invitation(): stage for stage in map(pipeline.load, pipeline.TRAINING)}
+        while True:
+            name, value = world.hear(*stages, END)
+            if name == END:
+                return value
+            stages.pop(name).assist(value)
 
     return run_to_end(follow, lambda message, code: _say(world, message, code))
 

@@ -5,13 +5,14 @@ its own keys; validated, the field holds the plugin itself. `recllm.config.valid
 """
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from recllm.config import plugins
 from recllm.config.eval_section import EvalSection
 from recllm.config.model_section import ModelSection
+from recllm.config.rl_section import RlSection
 from recllm.config.section import Section
 from recllm.config.spark_section import SparkSection
 from recllm.config.task_mix import TaskShare, asking_task, canonical_tasks, read_share
@@ -219,6 +220,7 @@ class Recipe(Section):
     model: ModelSection
     prompts: PromptSection = PromptSection()
     sft: SftSection
+    rl: RlSection | None = None
     eval: EvalSection
 
     @model_validator(mode="after")
@@ -239,6 +241,11 @@ class Recipe(Section):
             UserError: sft.tasks has none that can be asked.
         """
         return asking_task(self.sft.mix, by_title=self.sid.quantizer.name == "title")
+
+    @property
+    def trained_by(self) -> str:
+        """The last stage that trains the model."""
+        return "sft" if self.rl is None else "rl"
 
     def depth_conflict(self) -> str | None:
         """What does not go with items of different lengths, in words; None where all does."""
@@ -269,9 +276,10 @@ class Recipe(Section):
 
 
 def section_types() -> dict[str, type[Section]]:
-    """The sections of a recipe by name."""
-    return {
-        name: field.annotation
-        for name, field in Recipe.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-    }
+    """The sections of a recipe by name, also those that it may go without."""
+    found: dict[str, type[Section]] = {}
+    for name, field in Recipe.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                found[name] = kind
+    return found

@@ -8,7 +8,10 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
-CONFIGS = {"sft": ("trl.trainer.sft_config", "SFTConfig")}
+CONFIGS = {
+    "sft": ("trl.trainer.sft_config", "SFTConfig"),
+    "rl": ("trl.trainer.grpo_config", "GRPOConfig"),
+}
 
 
 @cache

@@ -8,25 +8,61 @@ from pydantic import BaseModel, ValidationError
 from recllm.config.mistakes import mistakes, suggest
 from recllm.config.registry import Plugin, nearest
 from recllm.config.schema import Recipe, Section, section_types
-from recllm.config.trainer_fields import trainer_fields
+from recllm.config.trainer_fields import CONFIGS, trainer_fields
 from recllm.config.trainer_values import find_mistake
 from recllm.errors import UserError
 
 BEST = "the best checkpoint is that with the highest validation ndcg@10, or auc for verdicts"
-#: Fields of TRL's configurations that recllm sets, and why a recipe cannot.
-OWNED = {
+#: The sections that a recipe may go without.
+OPTIONAL = {name for name, field in Recipe.model_fields.items() if field.default is None}
+#: Fields that recllm sets for any of TRL's trainers, and why a recipe cannot.
+_COMMON = {
     "output_dir": "recllm keeps checkpoints beside the artifact; set output_dir of the recipe",
     "seed": "set seed of the recipe",
     "metric_for_best_model": BEST,
     "greater_is_better": BEST,
     "load_best_model_at_end": "recllm always ends with the best checkpoint",
     "resume_from_checkpoint": "recllm resumes by itself; run the same command again",
-    "completion_only_loss": "the training rows carry their own labels: loss on answers alone",
-    "assistant_only_loss": "the training rows carry their own labels: loss on answers alone",
-    "dataset_kwargs": "the training rows are prepared already",
-    "max_length": "set prompts.max_history",
-    "packing": "not supported: training rows are batched by length",
     "push_to_hub": "training pushes nothing",
+}
+_ROLLOUTS = "rollouts come from the decoding engine; see rl.rollout"
+_REWARDS = "set rl.rewards"
+#: Fields of TRL's configurations that recllm sets, by stage.
+OWNED = {
+    "sft": {
+        **_COMMON,
+        "completion_only_loss": "the training rows carry their own labels: loss on answers alone",
+        "assistant_only_loss": "the training rows carry their own labels: loss on answers alone",
+        "dataset_kwargs": "the training rows are prepared already",
+        "max_length": "set prompts.max_history",
+        "packing": "not supported: training rows are batched by length",
+    },
+    "rl": {
+        **_COMMON,
+        "num_generations": "set rl.generations",
+        "num_generations_eval": "validation ranks the catalogue",
+        "max_completion_length": "an item has as many tokens as its SID",
+        "shuffle_dataset": "set rl.order",
+        "reward_weights": _REWARDS,
+        "multi_objective_aggregation": _REWARDS,
+        **dict.fromkeys(
+            (
+                "temperature",
+                "top_p",
+                "top_k",
+                "min_p",
+                "generation_kwargs",
+                "repetition_penalty",
+                "cache_implementation",
+                "use_vllm",
+                "use_transformers_continuous_batching",
+            ),
+            _ROLLOUTS,
+        ),
+        "mask_truncated_completions": "no item is cut off",
+        "log_completions": "not supported",
+        "use_liger_kernel": "not supported",
+    },
 }
 
 
@@ -39,14 +75,17 @@ def validate(raw: dict[str, Any]) -> Recipe:
     errors: list[str] = []
     values = dict(raw)
     for name, section in section_types().items():
-        given = raw.get(name, {})
-        if given is None or isinstance(given, dict):
+        given = raw.get(name, {} if name not in OPTIONAL else None)
+        if name in OPTIONAL and given is None:
+            values.pop(name, None)
+        elif given is None or isinstance(given, dict):
             values[name] = _validate_section(section, given or {}, name, errors)
     failed = {name for name in section_types() if values.get(name, "") is None}
     recipe = _construct(Recipe, values, "", errors, skip=failed)
-    sft = raw.get("sft")
-    if isinstance(sft, dict) and isinstance(sft.get("trainer"), dict):
-        errors += _trainer_errors(sft["trainer"], "sft.trainer")
+    for name in OWNED:
+        section = raw.get(name)
+        if isinstance(section, dict) and isinstance(section.get("trainer"), dict):
+            errors += _trainer_errors(section["trainer"], name)
     if recipe is None or errors:
         count = f"{len(errors)} mistake{'s' if len(errors) > 1 else ''}"
         raise UserError(f"the recipe has {count}:\n" + "\n".join(f"  {e}" for e in errors))
@@ -117,17 +156,20 @@ def _construct(
         return None
 
 
-def _trainer_errors(trainer: dict[str, Any], path: str) -> list[str]:
+def _trainer_errors(trainer: dict[str, Any], stage: str) -> list[str]:
     """Keys of a trainer block that TRL's configuration does not have, or not with that value."""
-    known = trainer_fields("sft") if trainer else {}
-    owned = [f"{path}.{key}: {OWNED[key]}" for key in trainer if key in OWNED]
+    path, set_here = f"{stage}.trainer", OWNED[stage]
+    known = trainer_fields(stage) if trainer else {}
+    owned = [f"{path}.{key}: {set_here[key]}" for key in trainer if key in set_here]
     wrong = [
         f"{path}.{key}: {mistake}"
         for key, value in trainer.items()
-        if key in known and key not in OWNED and (mistake := find_mistake(key, value, known[key]))
+        if key in known
+        and key not in set_here
+        and (mistake := find_mistake(key, value, known[key]))
     ]
     return [*owned, *wrong] + [
-        f"{path}.{key}: TRL's SFTConfig has no such field"
+        f"{path}.{key}: TRL's {CONFIGS[stage][1]} has no such field"
         + (f"; did you mean {close!r}?" if (close := nearest(key, known)) else "")
         for key in trainer
         if key not in known

@@ -92,7 +92,7 @@ class TreeDecoder:
                 f"{vocabulary}; resize its embeddings to the tokenizer, or load its checkpoint"
             )
         other = (used[:1] + 1) % vocabulary
-        with torch.inference_mode(), _in_eval_mode(self._model):
+        with torch.inference_mode(), in_eval_mode(self._model):
             check_by_running(self._model, torch.cat([used[:1], other]), used)
 
     def decode(
@@ -120,7 +120,7 @@ class TreeDecoder:
         sizes = [after - first for first, after in pairwise(self._trie.level_start)]
         beam_tokens = sum(min(self._beams, size) for size in sizes[1:-1])
         batches = plan_batches([len(p) for p in prompts], beam_tokens, self._batch_tokens)
-        with torch.inference_mode(), _in_eval_mode(self._model):
+        with torch.inference_mode(), in_eval_mode(self._model):
             search = Search(
                 decoder=self._model.get_decoder(),
                 head=Head.of(self._model),
@@ -166,7 +166,8 @@ def _take(lists: Sequence[History] | None, rows: list[int]) -> list[History] | N
 
 
 @contextmanager
-def _in_eval_mode(model: Any) -> Iterator[None]:
+def in_eval_mode(model: Any) -> Iterator[None]:
+    """Without dropout, for as long as the block lasts."""
     training = model.training
     model.eval()
     try:

@@ -124,6 +124,30 @@ def check_same_sids(name: str, sids: ItemIndex) -> None:
     _check_tokens(folder, load_tokenizer_of(name), theirs)
 
 
+def require_same_catalog(key: str, folder: Path, sids: ItemIndex) -> None:
+    """Refuse a recommender whose items or SIDs are not exactly the run's.
+
+    Args:
+        key: of the recipe, that names the folder.
+
+    Raises:
+        UserError: they are not, or the folder holds no recommender.
+    """
+    theirs = load_catalog(folder).sids
+    if theirs.item_ids == sids.item_ids and theirs.texts() == sids.texts():
+        return
+    kinds = (isinstance(theirs, SidIndex), isinstance(sids, SidIndex))
+    if isinstance(theirs, SidIndex) and isinstance(sids, SidIndex):
+        found = _difference(theirs, sids)
+    else:
+        found = " and ".join("SIDs" if kind else "titles" for kind in kinds)
+    raise UserError(
+        f"{key}: the checkpoint in {folder} was trained with other SIDs than this run's ({found}), "
+        "so that its answers mean other items; take the data, embed, sid and seed settings of its "
+        "run"
+    )
+
+
 def _difference(theirs: SidIndex, ours: SidIndex) -> str:
     if theirs.sizes != ours.sizes:
         return f"it has {theirs.sizes} codes at its levels, this run {ours.sizes}"

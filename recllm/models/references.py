@@ -20,6 +20,11 @@ def is_adapter(name: str | Path) -> bool:
     return (Path(name) / ADAPTER).is_file() and not (Path(name) / WHOLE).is_file()
 
 
+def file_hashes(folder: Path) -> dict[str, str]:
+    """The hash of each file of a model: another one in the same folder is another model."""
+    return {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
 def tokenizer_source(name: str) -> str:
     """Where a model's tokenizer is: with an adapter, or where it brings none, with its base.
 

@@ -81,26 +81,39 @@ class GlobalBatches(BatchRebalanceSampler):
         return get_length_grouped_indices(self._lengths, size, generator=generator)
 
 
-def accumulation_steps(batch: int, per_device: int, processes: int) -> int:
+def accumulation_steps(
+    batch: int, at_once: int, processes: int, generations: int | None = None
+) -> int:
     """How many batches of all processes make one step of so many rows.
+
+    Args:
+        batch: rows of a step.
+        at_once: rows that a process takes at once.
+        generations: items of each prompt, where rows are prompts of reinforcement learning.
 
     Raises:
         UserError: no whole number of them does.
     """
-    steps, rest = divmod(batch, per_device * processes)
+    steps, rest = divmod(batch, at_once * processes)
     if rest or not steps:
-        at_once = f"{per_device} rows at once"
+        stage, things = ("rl", "prompts") if generations else ("sft", "rows")
+        said = f"{at_once} {things} at once"
         if processes > 1:
-            at_once += f" in each of {processes} processes"
-        raise UserError(
-            f"sft.batch_size is {batch}, which is no multiple of {at_once}; set "
-            f"sft.trainer.per_device_train_batch_size to {_fitting(batch, per_device, processes)}"
-        )
+            said += f" in each of {processes} processes"
+        fitting = _fitting(batch, at_once, processes)
+        if fitting is None:
+            advice = f"train in as many processes as divide {batch}"
+        else:
+            setting = f"{stage}.trainer.per_device_train_batch_size"
+            counted = f" (it counts items, {generations} a prompt)" if generations else ""
+            advice = f"set {setting} to {fitting * (generations or 1)}{counted}"
+        raise UserError(f"{stage}.batch_size is {batch}, which is no multiple of {said}; {advice}")
     return steps
 
 
-def _fitting(batch: int, per_device: int, processes: int) -> str:
+def _fitting(batch: int, at_once: int, processes: int) -> int | None:
+    """The most rows that a process can take at once; None where their shares are not equal."""
     share, rest = divmod(batch, processes)
     if rest or not share:
-        return f"a divisor of it, and train in as many processes as divide {batch}"
-    return str(max(rows for rows in range(1, min(per_device, share) + 1) if share % rows == 0))
+        return None
+    return max(rows for rows in range(1, min(at_once, share) + 1) if share % rows == 0)

@@ -34,7 +34,8 @@ class MetricsFile(TrainerCallback):
 class StepBar(TrainerCallback):
     """How many steps are done, as `recllm.progress` shows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
         self._open = ExitStack()
         self._advance: Callable[[int], None] = lambda _: None
 
@@ -43,7 +44,7 @@ class StepBar(TrainerCallback):
     ) -> None:
         """Start, at the step that a resumed training goes on from."""
         del args, control
-        self._advance = self._open.enter_context(progress("sft: steps", state.max_steps))
+        self._advance = self._open.enter_context(progress(f"{self._stage}: steps", state.max_steps))
         self._advance(state.global_step)
 
     def on_step_end(
@@ -64,6 +65,9 @@ class StepBar(TrainerCallback):
 class EpochLines(TrainerCallback):
     """One line an evaluation: how far, the loss since the last one, the validation metrics."""
 
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+
     def on_evaluate(
         self,
         args: TrainingArguments,
@@ -78,7 +82,8 @@ class EpochLines(TrainerCallback):
         loss = f"training loss {losses[-1]:.3f}, " if losses else ""
         figures = [f"{name.removeprefix('eval_')} {value:.4f}" for name, value in metrics.items()]
         log.info(
-            "sft: epoch %.3g of %g, step %s of %s: %svalidation %s",
+            "%s: epoch %.3g of %g, step %s of %s: %svalidation %s",
+            self._stage,
             state.epoch or 0.0,
             args.num_train_epochs,
             f"{state.global_step:,}",

@@ -86,17 +86,22 @@ def best_metric(recipe: Recipe) -> str:
 
 
 def choose_measure(
-    recipe: Recipe, recommender: Recommender, inputs: Mapping[str, Path], valid: SplitRows
+    recipe: Recipe,
+    recommender: Recommender,
+    inputs: Mapping[str, Path],
+    valid: SplitRows,
+    size: int,
 ) -> Measure:
     """What the training of a recipe is measured by, on its validation rows.
 
     Args:
         inputs: the artifacts of the stages filter and split.
+        size: at most so many rows, drawn by the seed.
 
     Raises:
         UserError: the rows do not have what the task asks for.
     """
-    size, section = recipe.sft.validation_users, recipe.eval
+    section = recipe.eval
     if not recipe.asked_by.verdicts:
         return Validation.sample(valid, size, section, recipe.seed)
     sequences = Sequences.read(inputs["split"])

@@ -22,7 +22,7 @@ STATE = "trainer_state.json"
 PROCESSES = "processes.json"
 
 
-def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> int:
+def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int, stage: str) -> int:
     """Train from the last whole checkpoint, or from the start where there is none.
 
     Returns:
@@ -31,7 +31,9 @@ def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> int:
     A training that had stopped early when it was killed is not trained further: its best
     checkpoint is loaded.
     """
-    name = World.current().from_first("checkpoint", lambda: _prepare_checkpoints(checkpoints))
+    name = World.current().from_first(
+        f"{stage}/checkpoint", lambda: _prepare_checkpoints(checkpoints, stage)
+    )
     if name is None:
         trainer.train()
         return 0
@@ -47,7 +49,7 @@ def train_or_resume(trainer: Trainer, checkpoints: Path, patience: int) -> int:
     return state.global_step
 
 
-def require_same_processes(checkpoints: Path, processes: int, strategy: str) -> None:
+def require_same_processes(checkpoints: Path, processes: int, strategy: str, stage: str) -> None:
     """Refuse to go on from checkpoints that were written in another number of processes.
 
     Each has files of its own, and batches would be other ones.
@@ -64,7 +66,8 @@ def require_same_processes(checkpoints: Path, processes: int, strategy: str) -> 
         raise UserError(
             f"{last}: expected a checkpoint of {processes} process(es) ({strategy}), found one of "
             f"{written.get('processes')} ({written.get('strategy')}); go on with as many (recllm "
-            f"sft RECIPE --accelerate NAME --processes N), or delete {checkpoints} to start anew"
+            f"{stage} RECIPE --accelerate NAME --processes N), or delete {checkpoints} to start "
+            "anew"
         )
 
 
@@ -73,15 +76,15 @@ def describe_processes(processes: int, strategy: str) -> dict[str, Any]:
     return {"processes": processes, "strategy": strategy}
 
 
-def _prepare_checkpoints(checkpoints: Path) -> str | None:
+def _prepare_checkpoints(checkpoints: Path, stage: str) -> str | None:
     """The name of the checkpoint to go on from; others that are newer are deleted."""
     last = last_whole_checkpoint(checkpoints)
     for cut_off in _newer_than(last, checkpoints):
-        log.warning("sft: %s is not whole; deleting it", cut_off.name)
+        log.warning("%s: %s is not whole; deleting it", stage, cut_off.name)
         shutil.rmtree(cut_off)
     if last is None:
         return None
-    log.info("sft: going on from %s", last.name)
+    log.info("%s: going on from %s", stage, last.name)
     _find_best_again(last)
     return last.name
 

@@ -1,30 +1,23 @@
 """The stage `sft`: supervised fine-tuning of the backbone on the training rows."""
 
-import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, EarlyStoppingCallback
-from transformers.trainer_callback import PrinterCallback
+from transformers import AutoTokenizer
 from trl import SFTConfig
 
-from recllm.artifacts.atomic import write_text
-from recllm.artifacts.manifest import hash_file
-from recllm.artifacts.stage import Stage
-from recllm.catalog.histories import Sequences, SplitRows
 from recllm.catalog.items import Items
 from recllm.catalog.sids import SidIndex, read_index
-from recllm.config.validation import dump, validate
+from recllm.config.schema import Recipe
+from recllm.config.validation import dump
 from recllm.errors import UserError
 from recllm.models.backbone import load_backbone, on_device
-from recllm.models.devices import resolve_device, resolve_dtype
 from recllm.models.recommender import Recommender
-from recllm.models.references import BaseReference, is_adapter
+from recllm.models.references import BaseReference, file_hashes, is_adapter
 from recllm.models.tokenizers import sid_token_ids
 from recllm.models.tuned import check_tuning, keep_precision
 from recllm.prompts.renderer import Renderer
@@ -32,45 +25,32 @@ from recllm.prompts.tasks import RECOMMENDATION_TASK, CatalogText
 from recllm.prompts.template import Template
 from recllm.prompts.training import check_depths
 from recllm.train.activations import activations_fit
+from recllm.train.arguments import trainer_arguments
 from recllm.train.augmentation import ItemDropout
 from recllm.train.batches import accumulation_steps
-from recllm.train.callbacks import EpochLines, MetricsFile, StepBar
 from recllm.train.data import read_training_rows, row_lengths
 from recllm.train.fits import check_memory
-from recllm.train.measures import best_metric, choose_measure
-from recllm.train.resume import (
-    PROCESSES,
-    describe_last_checkpoint,
-    describe_processes,
-    require_same_processes,
-    train_or_resume,
-)
+from recllm.train.measures import choose_measure
 from recllm.train.spread import SpreadRecommender
-from recllm.train.strategy import check_strategy, go_without_compiler, strategy_of
+from recllm.train.stage import CHECKPOINTS, TrainingStage
+from recllm.train.strategy import go_without_compiler
 from recllm.train.trackers import check_trackers, keep_tensorboard
 from recllm.train.trainer import RecommenderTrainer
 from recllm.train.world import World, alone
 
-CHECKPOINTS = "checkpoints"
-SUMMARY = "summary.json"
-#: What the first process tells the others when they are to train with it.
-INVITATION = "training"
 
-
-class Sft(Stage):
-    """Writes `model/`, a whole recommender, `metrics.jsonl`, the training's log, and a summary.
-
-    Where there are several processes, the first one builds the stage, and the others `assist`.
-    How many there are is no part of the stage's key: what is there is not trained again, and a
-    single process evaluates what several have trained.
-    """
+class Sft(TrainingStage):
+    """Fine-tunes the backbone on the training rows; see the base class for what it writes."""
 
     name = "sft"
     version = 2  # batches have no padding, and are the same for any number of processes
     parents = ("filter", "split", "sid", "prompts")
-    seeded = True
-    resumable = True
-    publishes: ClassVar[dict[str, str]] = {"model": "model", "metrics.jsonl": "metrics.jsonl"}
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        # Where reinforcement learning follows, its model is the run's.
+        place = "sft/" if recipe.rl else ""
+        self.publishes = {name: f"{place}{name}" for name in ("model", "metrics.jsonl")}
 
     def settings(self) -> dict[str, Any]:
         """The model, the training, and how the best checkpoint is chosen."""
@@ -92,54 +72,13 @@ class Sft(Stage):
         check_tuning(self.recipe)
         check_memory(self.recipe, arguments, rows=0, length=0)
 
-    def left_off(self, folder: Path) -> str | None:
-        """The last checkpoint."""
-        return describe_last_checkpoint(folder / CHECKPOINTS)
+    @property
+    def patience(self) -> int:
+        """The evaluations without a better metric after which the training stops."""
+        return self.recipe.sft.patience
 
-    def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
-        """Train, or go on training from the last checkpoint in `out`."""
-        summary = out / SUMMARY
-        if not summary.is_file():  # else a run was stopped while it deleted the checkpoints
-            folders = {name: str(path.resolve()) for name, path in inputs.items()}
-            World.current().tell(
-                INVITATION,
-                {"recipe": dump(self.recipe), "inputs": folders, "out": str(out.resolve())},
-            )
-            write_text(summary, json.dumps(self._train(inputs, out), indent=2))
-        if (out / CHECKPOINTS).is_dir():
-            shutil.rmtree(out / CHECKPOINTS)
-        return json.loads(summary.read_text(encoding="utf-8"))
-
-    @classmethod
-    def assist(cls, invitation: Mapping[str, Any]) -> None:
-        """Train with the first process, which has sent this invitation; write nothing."""
-        inputs = {name: Path(path) for name, path in invitation["inputs"].items()}
-        cls(validate(invitation["recipe"]))._train(inputs, Path(invitation["out"]))
-
-    def _train(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
-        """Write everything but the summary, which is returned."""
-        world = World.current()
-        spread = world.together("model", lambda: SpreadRecommender(self._untrained(inputs)))
-        trainer = world.together("trainer", lambda: self._trainer(spread, inputs, out))
-        world.in_step = False
-        strategy = strategy_of(trainer.accelerator)
-        if world.is_first:
-            processes = describe_processes(world.size, strategy)
-            write_text(out / CHECKPOINTS / PROCESSES, json.dumps(processes))
-        resumed = train_or_resume(trainer, out / CHECKPOINTS, self.recipe.sft.patience)
-        spread.save(trainer, out / "model")
-        world.together("trained", lambda: None)  # nobody reads the checkpoints any more
-        state = trainer.state
-        return {
-            "steps": state.global_step,
-            "resumed_from_step": resumed,
-            "tokens": int(state.num_input_tokens_seen),
-            "best_step": state.best_global_step or state.global_step,
-            "parameters": spread.parameters,
-            "processes": world.size,
-        }
-
-    def _untrained(self, inputs: Mapping[str, Path]) -> Recommender:
+    def untrained(self, inputs: Mapping[str, Path]) -> Recommender:
+        """The backbone with its new tokens."""
         tokenizer = AutoTokenizer.from_pretrained(inputs["prompts"] / "tokenizer")
         catalog = CatalogText(
             Items.read(inputs["filter"] / "items.parquet"),
@@ -155,19 +94,17 @@ class Sft(Stage):
         ranking = self.recipe.eval
         return Recommender(model, renderer, ranking.scoring, ranking.exclude_history)
 
-    def _trainer(
+    def trainer(
         self, spread: SpreadRecommender, inputs: Mapping[str, Path], out: Path
     ) -> RecommenderTrainer:
-        recipe, recommender, world = self.recipe, spread.recommender, World.current()
-        valid = SplitRows.read(inputs["split"], "valid", Sequences.read(inputs["split"]))
-        if not len(valid):
-            raise UserError("the split has no validation rows; the best checkpoint needs some")
-        validation = choose_measure(recipe, recommender, inputs, valid)
+        """A trainer of its model, with its checkpoints in `out`."""
+        recipe, recommender = self.recipe, spread.recommender
+        valid, size = self.validation_rows(inputs), recipe.sft.validation_users
+        validation = choose_measure(recipe, recommender, inputs, valid, size)
         token_ids = _token_ids(recommender)
         level_tokens = [torch.from_numpy(ids) for ids in token_ids]
         go_without_compiler()
         rows = read_training_rows(inputs["prompts"] / "train.parquet")
-        shown = [MetricsFile(out / "metrics.jsonl"), EpochLines(), StepBar()]
         lengths = row_lengths(rows)
         arguments = self._arguments(out / CHECKPOINTS)
         check_memory(recipe, arguments, sum(map(len, token_ids)), int(lengths.max()))
@@ -185,57 +122,35 @@ class Sft(Stage):
             train_dataset=rows,
             eval_dataset=rows.select([0]),  # asked for, but `measure` takes its place
             processing_class=recommender.renderer.tokenizer,
-            callbacks=[
-                EarlyStoppingCallback(early_stopping_patience=recipe.sft.patience),
-                *(shown if world.is_first else ()),
-            ],
+            callbacks=self.callbacks(out),
             measure=lambda: spread.measure(trainer, validation),
             level_tokens=level_tokens if recipe.sft.loss == "level" else None,
         )
-        trainer.remove_callback(PrinterCallback)
         keep_precision(recommender.model)
         if recipe.sft.drop_items:
             trainer.data_collator = ItemDropout(
                 trainer.data_collator, token_ids, recipe.sft.drop_items, recipe.seed
             )
-        check_strategy(trainer.accelerator)
-        world.require(trainer.accelerator.num_processes)
-        strategy = strategy_of(trainer.accelerator)
-        require_same_processes(out / CHECKPOINTS, world.size, strategy)
+        self.check_trainer(trainer, out)
         return trainer
 
     def _arguments(self, folder: Path) -> SFTConfig:
         """What recllm sets for TRL; the recipe's `trainer` block has the last word."""
-        defaults: dict[str, Any] = {
-            "output_dir": str(folder),
-            "seed": self.recipe.seed,
-            "eval_strategy": "epoch",
-            "save_strategy": "epoch",
-            # With 1 the trainer deletes the last checkpoint before the model is saved, and a kill
-            # between the two would cost all since the best one.
-            "save_total_limit": 2,
+        section = self.recipe.sft
+        defaults = {
             "include_num_input_tokens_seen": "non_padding",
-            "load_best_model_at_end": True,
-            "metric_for_best_model": f"eval_{best_metric(self.recipe)}",
-            "greater_is_better": True,
-            "restore_callback_states_from_checkpoint": True,
-            "logging_steps": 20,
             "max_length": None,
             "padding_free": True,
             "dataset_kwargs": {"skip_prepare_dataset": True},
-            "bf16": resolve_dtype(self.recipe.model.dtype) == torch.bfloat16,
-            "use_cpu": resolve_device().type == "cpu",
-            "disable_tqdm": True,  # StepBar takes its place
-            "log_level_replica": "error",  # the first process says it
-            "ddp_find_unused_parameters": False,  # all that are trained are used
-            "dataloader_pin_memory": resolve_device().type != "cpu",
         }
-        section = self.recipe.sft
-        try:
-            arguments = SFTConfig(**(defaults | section.trainer))
-        except (TypeError, ValueError) as error:
-            said = " ".join(str(error).split())
-            raise UserError(f"sft.trainer: TRL does not take these settings: {said}") from None
+        arguments = trainer_arguments(
+            SFTConfig,
+            self.recipe,
+            self.name,
+            folder=folder,
+            defaults=defaults,
+            given=section.trainer,
+        )
         if section.batch_size:
             rows, processes = arguments.per_device_train_batch_size, World.current().size
             steps = accumulation_steps(section.batch_size, rows, processes)
@@ -255,9 +170,7 @@ def _model_files(name: str | None) -> dict[str, Any] | None:
     """The hashes of a local model's files: another model in the same folder is another model."""
     if name is None or not Path(name).is_dir():
         return None
-    hashes: dict[str, Any] = {
-        p.name: hash_file(p) for p in sorted(Path(name).iterdir()) if p.is_file()
-    }
+    hashes: dict[str, Any] = dict(file_hashes(Path(name)))
     if is_adapter(name):
         hashes["base"] = _model_files(BaseReference.of_adapter(Path(name)).name)
     return hashes

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -10,9 +10,17 @@ from recllm.artifacts.atomic import remove
 from recllm.models.recommender import Recommender
 from recllm.train.measures import Measure
 from recllm.train.strategy import is_sharded, may_be_sharded
-from recllm.train.trainer import RecommenderTrainer
 from recllm.train.whole_weights import Skeleton
 from recllm.train.world import World
+
+
+class Trainable(Protocol):
+    """What is used of a trainer."""
+
+    model: Any
+    args: Any
+    state: Any
+    accelerator: Any
 
 
 class SpreadRecommender:
@@ -28,7 +36,7 @@ class SpreadRecommender:
         self._world = World.current()
         self._skeleton = Skeleton(recommender.model) if may_be_sharded() else None
 
-    def measure(self, trainer: RecommenderTrainer, validation: Measure) -> dict[str, float]:
+    def measure(self, trainer: Trainable, validation: Measure) -> dict[str, float]:
         """The same validation metrics in every process, each of which does a part of the rows."""
         rank, size = self._world.rank, self._world.size
         device = trainer.accelerator.device
@@ -43,7 +51,7 @@ class SpreadRecommender:
         torch.distributed.all_reduce(values)  # each row is one process's, 0 in the others
         return validation.metrics(values.cpu().numpy())
 
-    def save(self, trainer: RecommenderTrainer, folder: Path) -> None:
+    def save(self, trainer: Trainable, folder: Path) -> None:
         """Write the whole recommender, from the first process."""
         first = self._world.is_first
         recommender = self._whole(trainer, keep=first, device=torch.device("cpu"))
@@ -53,7 +61,7 @@ class SpreadRecommender:
 
     def _whole(
         self,
-        trainer: RecommenderTrainer,
+        trainer: Trainable,
         keep: bool,
         device: torch.device,
         dtype: torch.dtype | None = None,

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 from trl import SFTConfig, SFTTrainer
@@ -14,6 +13,7 @@ from recllm.errors import UserError
 from recllm.prompts.training import IGNORED
 from recllm.train.batches import GlobalBatches
 from recllm.train.data import row_lengths
+from recllm.train.measured import Measured, causal_lm
 from recllm.train.padding_free import attention, fastest_attention, supports_padding_free
 from recllm.train.supervised_loss import LevelLoss, VocabLoss, add_loss, changed_logits
 from recllm.train.throughput import Throughput
@@ -21,7 +21,7 @@ from recllm.train.throughput import Throughput
 log = logging.getLogger(__name__)
 
 
-class RecommenderTrainer(SFTTrainer):
+class RecommenderTrainer(Measured, SFTTrainer):
     """Measures ranking metrics instead of a loss on the validation rows.
 
     The head runs on supervised positions alone, and batches have no padding where `args` ask for
@@ -45,13 +45,13 @@ class RecommenderTrainer(SFTTrainer):
         level_tokens: Sequence[torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
-        if args.padding_free and not supports_padding_free(_causal_lm(model)):
+        if args.padding_free and not supports_padding_free(causal_lm(model)):
             log.warning("sft: batches are padded; %s takes no others", model.config.model_type)
             args.padding_free = False
         if args.padding_free and args.include_num_input_tokens_seen == "non_padding":
             args.include_num_input_tokens_seen = "all"
         super().__init__(model, args, *rest, **kwargs)
-        self.causal_lm = _causal_lm(self.model)
+        self.causal_lm = causal_lm(self.model)
         self.measure = measure
         self.throughput = Throughput(self.causal_lm, self.accelerator)
         self.add_callback(self.throughput)
@@ -96,15 +96,6 @@ class RecommenderTrainer(SFTTrainer):
         finally:
             self.measure = measure
 
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Rank the validation sample; metrics are logged as `eval_hit@10` and so on."""
-        metrics = {f"eval_{name}": value for name, value in self.measure().items()}
-        self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        return metrics
-
     def compute_loss(
         self,
         model: nn.Module,
@@ -143,11 +134,6 @@ class RecommenderTrainer(SFTTrainer):
             drop_last=self.args.dataloader_drop_last,
         )
 
-    def _save_rng_state(self, output_dir: str) -> None:
-        """As it was; then wait, since the file that makes a checkpoint whole is written next."""
-        super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add how fast it went, to the rows of the training and at its end."""
         if "loss" in logs:
@@ -155,11 +141,3 @@ class RecommenderTrainer(SFTTrainer):
         elif "train_loss" in logs:
             logs |= self.throughput.overall()
         super().log(logs, start_time)
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Nothing here: a card belongs to what is pushed, not to each checkpoint."""
-
-
-def _causal_lm(model: Any) -> PreTrainedModel:
-    """The model itself, out of the PEFT model around it."""
-    return model.get_base_model() if is_peft_model(model) else model

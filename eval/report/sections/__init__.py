@@ -16,6 +16,7 @@ ORDER = (
     "slices",
     "examples",
     "training",
+    "reinforcement",
     "beyond_accuracy",
     "data",
     "sids",

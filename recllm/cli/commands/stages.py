@@ -50,39 +50,65 @@ def prep(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
     execute(load_recipe(recipe, overrides), "prompts", dry_run)
 
 
+training_options = [
+    click.option(
+        "--accelerate",
+        metavar="NAME",
+        help="Train in several processes: ddp, zero2, zero2-offload, zero3, fsdp2, or a YAML file "
+        "of accelerate's. The command that this runs is printed.",
+    ),
+    click.option(
+        "--processes",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="How many; by default one for each GPU. A small step has "
+        "per_device_train_batch_size × N rows.",
+    ),
+]
+
+
+def with_training(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the recipe, and in how many processes it is trained."""
+    for decorate in reversed(training_options):
+        command = decorate(command)
+    return with_recipe(command)
+
+
 @click.command()
-@with_recipe
-@click.option(
-    "--accelerate",
-    metavar="NAME",
-    help="Train in several processes: ddp, zero2, zero2-offload, zero3, fsdp2, or a YAML file of "
-    "accelerate's. The command that this runs is printed.",
-)
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="How many; by default one for each GPU. A batch is per_device_train_batch_size × N rows.",
-)
-def sft(
+@with_training
+def sft(recipe: str, overrides: tuple[str, ...], **options: Any) -> int:
+    """Fine-tune the model of RECIPE, preparing the data where needed."""
+    return _train("sft", recipe, overrides, **options)
+
+
+@click.command()
+@with_training
+def rl(recipe: str, overrides: tuple[str, ...], **options: Any) -> int:
+    """Train the fine-tuned model of RECIPE on rewards, fine-tuning it before where needed."""
+    return _train("rl", recipe, overrides, **options)
+
+
+def _train(
+    stage: str,
     recipe: str,
     overrides: tuple[str, ...],
+    *,
     dry_run: bool,
     accelerate: str | None,
     processes: int | None,
 ) -> int:
-    """Fine-tune the model of RECIPE, preparing the data where needed."""
     loaded = load_recipe(recipe, overrides)
     if accelerate is None:
         if processes is not None:
             raise UserError("--processes: say how they train together too: --accelerate ddp")
-        execute(loaded, "sft", dry_run)
+        execute(loaded, stage, dry_run)
         return 0
     from recllm.cli.launch import plan_launch, run_launch
 
-    launch = plan_launch(accelerate, processes, [recipe, *overrides])
+    until = () if stage == loaded.trained_by else ("--until", stage)
+    launch = plan_launch(accelerate, processes, [recipe, *overrides, *until])
     if dry_run:
-        execute(loaded, "sft", dry_run)
+        execute(loaded, stage, dry_run)
     click.echo(str(launch))
     return 0 if dry_run else run_launch(launch)
 
