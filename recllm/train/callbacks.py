@@ -63,7 +63,7 @@ class StepBar(TrainerCallback):
 
 
 class EpochLines(TrainerCallback):
-    """One line an evaluation: how far, the loss since the last one, the validation metrics."""
+    """One line an evaluation: how far, the last loss or reward, the validation metrics."""
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
@@ -78,8 +78,9 @@ class EpochLines(TrainerCallback):
         """Say it."""
         del control
         metrics: dict[str, float] = given["metrics"]
-        losses = [row["loss"] for row in state.log_history if "loss" in row]
-        loss = f"training loss {losses[-1]:.3f}, " if losses else ""
+        name = "reward" if any("reward" in row for row in state.log_history) else "loss"
+        values = [row[name] for row in state.log_history if name in row]
+        trained = f"training {name} {values[-1]:.3f}, " if values else ""
         figures = [f"{name.removeprefix('eval_')} {value:.4f}" for name, value in metrics.items()]
         log.info(
             "%s: epoch %.3g of %g, step %s of %s: %svalidation %s",
@@ -88,6 +89,6 @@ class EpochLines(TrainerCallback):
             args.num_train_epochs,
             f"{state.global_step:,}",
             f"{state.max_steps:,}",
-            loss,
+            trained,
             ", ".join(figures),
         )

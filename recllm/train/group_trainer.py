@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 
+from recllm.catalog.trie_paths import item_paths
 from recllm.config.eval_section import Scoring
 from recllm.decoding.engine import TreeDecoder, in_eval_mode
 from recllm.models.recommender import Recommender
@@ -130,8 +131,7 @@ class GroupTrainer(Measured, GRPOTrainer):
         done = self._first_step + self._step
         if done % self.small_steps == 0 or not self._micro_batches:
             places = [row["prompt"] for row in generation_batch]
-            with torch.no_grad(), in_eval_mode(self.causal_lm), self.accelerator.autocast():
-                batch = self._roll_out(places, done // self.small_steps)
+            batch = self._roll_out(places, done // self.small_steps)
             self._micro_batches = batch.split(self.args.steps_per_generation)
         return {"groups": self._micro_batches[done % self.args.steps_per_generation]}
 
@@ -141,15 +141,21 @@ class GroupTrainer(Measured, GRPOTrainer):
             self.reference.save(Path(output_dir))
         super()._save_rng_state(output_dir)
 
+    @torch.no_grad()
     def _roll_out(self, places: Sequence[int], number: int) -> MicroBatch:
         """Items for some prompts, their rewards and advantages.
 
         Args:
             number: of the rollouts before this one.
         """
-        began = time.perf_counter()
-        groups, thrown_away = self._groups_with_signal(places, number)
-        self.figures.rolled_out(groups, thrown_away, time.perf_counter() - began)
+        with in_eval_mode(self.causal_lm), self.accelerator.autocast():
+            began = time.perf_counter()
+            groups, thrown_away = self._groups_with_signal(places, number)
+            self.figures.rolled_out(groups, thrown_away, time.perf_counter() - began)
+            return self._worth(groups)
+
+    def _worth(self, groups: GroupBatch) -> MicroBatch:
+        """The groups as tensors, with what TRL's loss asks of them."""
         request = self._request(groups.rows, groups.drawn.items)
         misaligned = self.args.gradient_accumulation_steps % self.small_steps != 0
         old = None
@@ -235,7 +241,7 @@ class GroupTrainer(Measured, GRPOTrainer):
 
     def _token_mask(self, items: Tensor) -> Tensor:
         """(groups, items, tokens): whether an item's path has a token there."""
-        return self.recommender.trie.to(items.device).paths(items).exists
+        return item_paths(self.recommender.trie.to(items.device), items).nodes >= 0
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """TRL's loss, on log-probabilities that share their prompts."""
