@@ -19,7 +19,7 @@ from recllm.catalog.trie_building import (
     paths_of_tokens,
     tokens_of_codes,
 )
-from recllm.catalog.trie_subset import Subset, are_in, count_between
+from recllm.catalog.trie_subset import Subset, are_in, count_between, may_return
 from recllm.errors import UserError
 
 
@@ -150,8 +150,8 @@ class Trie:
     def _like(self, **changes: Any) -> "Trie":
         """This trie with other fields but the same items: what is known of their order stays."""
         made = replace(self, **changes)
-        if "_position" in vars(self):
-            vars(made)["_position"] = self._position
+        if "position" in vars(self):
+            vars(made)["position"] = self.position
         return made
 
     def children(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,7 +197,7 @@ class Trie:
         return start, torch.where(end > start, end, len(self))
 
     @cached_property
-    def _position(self) -> NDArray[np.int64]:
+    def position(self) -> NDArray[np.int64]:
         """The sorted position of each item."""
         position = np.empty(len(self), dtype=np.int64)
         position[self.order.cpu().numpy()] = np.arange(len(self))
@@ -262,7 +262,7 @@ class Trie:
             raise UserError(
                 f"expected items from 0 to {len(self) - 1}, found {listed.min()} to {listed.max()}"
             )
-        return np.unique(self._position[listed])
+        return np.unique(self.position[listed])
 
     def eligible(self, nodes: Tensor, subset: Subset | None) -> Tensor:
         """Whether an item that its row may return lies below each of the nodes (rows, …)."""
@@ -285,11 +285,7 @@ class Trie:
         position = start.unsqueeze(-1) + place
         exists = position < end.unsqueeze(-1)
         position = position.clamp(max=len(self) - 1)
-        if self.removed is not None:
-            place = position.long()
-            exists &= count_between(self.removed, place, place + 1) == 0
-        if subset is not None:
-            exists &= (subset.count(position, position + 1) > 0) == subset.allow
+        exists &= may_return(position, subset, self.removed)
         return _take(self.order, position), exists
 
 

@@ -40,3 +40,14 @@ class Subset:
         """How many of each row's listed items lie in sorted positions [start, end): (rows, …)."""
         offset = self.offset.view(-1, *(1,) * (start.ndim - 1))
         return count_between(self.keys, offset + start, offset + end)
+
+
+def may_return(position: Tensor, subset: Subset | None, removed: Tensor | None) -> Tensor:
+    """Whether each row may return the items at sorted positions (rows, …)."""
+    allowed = torch.ones_like(position, dtype=torch.bool)
+    if removed is not None:
+        place = position.long()
+        allowed = count_between(removed, place, place + 1) == 0
+    if subset is not None:
+        allowed &= (subset.count(position, position + 1) > 0) == subset.allow
+    return allowed

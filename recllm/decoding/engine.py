@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recllm.catalog.histories import History
 from recllm.catalog.trie import Trie
+from recllm.catalog.trie_paths import are_eligible
 from recllm.decoding.batching import default_batch_tokens, plan_batches
 from recllm.decoding.scoring import SCORINGS, Head, Scoring
 from recllm.decoding.search import Search
+from recllm.decoding.stochastic import Draw, StochasticSearch
 from recllm.decoding.support import (
     check_by_running,
     check_layers,
@@ -101,6 +104,7 @@ class TreeDecoder:
         exclude: Sequence[History] | None = None,
         only: Sequence[History] | None = None,
         progress: Callable[[int], None] | None = None,
+        beams: int | None = None,
     ) -> Ranking:
         """The best items to follow each prompt.
 
@@ -109,27 +113,26 @@ class TreeDecoder:
             exclude: for each row, items that are not to be returned.
             only: for each row, the items that may be returned.
             progress: called with the number of rows done since its last call.
+            beams: another number than the engine's own, of at least 1.
 
         Raises:
             UserError: a prompt is empty or too long, or `exclude` or `only` do not fit.
             RuntimeError: the model computes NaN.
         """
         self._check_prompts(prompts, exclude, only)
-        items = np.full((len(prompts), self._beams), -1, dtype=np.int32)
-        scores = np.full((len(prompts), self._beams), -np.inf, dtype=np.float32)
-        sizes = [after - first for first, after in pairwise(self._trie.level_start)]
-        beam_tokens = sum(min(self._beams, size) for size in sizes[1:-1])
-        batches = plan_batches([len(p) for p in prompts], beam_tokens, self._batch_tokens)
+        beams = beams or self._beams
+        items = np.full((len(prompts), beams), -1, dtype=np.int32)
+        scores = np.full((len(prompts), beams), -np.inf, dtype=np.float32)
         with torch.inference_mode(), in_eval_mode(self._model):
             search = Search(
                 decoder=self._model.get_decoder(),
                 head=Head.of(self._model),
                 trie=self._trie,
-                beams=self._beams,
+                beams=beams,
                 scoring=self._scoring,
                 boolean_mask=self._boolean_mask,
             )
-            for rows in batches:
+            for rows in self._batches(prompts, beams):
                 subset = self._trie.restrict(_take(exclude, rows), _take(only, rows))
                 found, found_scores = search.run([prompts[row] for row in rows], subset)
                 width = found.shape[1]
@@ -138,6 +141,77 @@ class TreeDecoder:
                 if progress is not None:
                     progress(len(rows))
         return Ranking(items, scores)
+
+    def draw(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Tensor,
+        *,
+        count: int,
+        temperature: float = 1.0,
+        exclude: Sequence[History] | None = None,
+        only: Sequence[History] | None = None,
+    ) -> Draw:
+        """Items drawn without replacement from the policy at a temperature, over what is allowed.
+
+        Args:
+            prompts: token ids of each row, without padding.
+            seeds: (rows,) int64; a row draws by its own alone, in any batch. See `row_seeds`.
+            count: how many items are drawn for each row.
+            temperature: what logits are divided by, above 0.
+            exclude: for each row, items that are not to be returned.
+            only: for each row, the items that may be returned.
+
+        Raises:
+            UserError: a prompt is empty or too long, or `exclude` or `only` do not fit.
+            RuntimeError: the model computes NaN.
+        """
+        self._check_prompts(prompts, exclude, only)
+        shape, device = (len(prompts), count), self.device
+        items = torch.full(shape, -1, device=device)
+        log_probs = torch.full(shape, -torch.inf, dtype=torch.float64, device=device)
+        perturbed = log_probs.clone()
+        with torch.inference_mode(), in_eval_mode(self._model):
+            search = StochasticSearch(
+                decoder=self._model.get_decoder(),
+                head=Head.of(self._model),
+                trie=self._trie,
+                count=count,
+                temperature=temperature,
+                boolean_mask=self._boolean_mask,
+            )
+            for rows in self._batches(prompts, count):
+                subset = self._trie.restrict(_take(exclude, rows), _take(only, rows))
+                batch_seeds = seeds[rows].to(device)
+                drawn = search.run([prompts[row] for row in rows], subset, batch_seeds)
+                items[rows] = drawn.items
+                log_probs[rows] = drawn.log_probs
+                perturbed[rows] = drawn.perturbed
+        return Draw(items, log_probs, perturbed)
+
+    def eligible(
+        self,
+        items: Tensor,
+        exclude: Sequence[History] | None = None,
+        only: Sequence[History] | None = None,
+    ) -> Tensor:
+        """Whether each row may return its `items` (rows, …), on the trie's device.
+
+        Raises:
+            UserError: an item is outside the catalogue.
+        """
+        return are_eligible(self._trie, items, self._trie.restrict(exclude, only))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model and the trie are."""
+        return self._trie.device
+
+    def _batches(self, prompts: Sequence[Sequence[int]], beams: int) -> list[list[int]]:
+        """The rows of each batch."""
+        sizes = [after - first for first, after in pairwise(self._trie.level_start)]
+        beam_tokens = sum(min(beams, size) for size in sizes[1:-1])
+        return plan_batches([len(p) for p in prompts], beam_tokens, self._batch_tokens)
 
     def _check_prompts(
         self,

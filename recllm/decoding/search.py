@@ -8,13 +8,8 @@ import torch
 from torch import Tensor
 
 from recllm.catalog.trie import Subset, Trie
-from recllm.decoding.scoring import (
-    Head,
-    Scoring,
-    log_probs_over_allowed,
-    log_probs_over_level,
-    log_probs_over_vocab,
-)
+from recllm.decoding.children import Children, check_numbers, of_level
+from recllm.decoding.scoring import Head, Scoring
 from recllm.decoding.tree import Beams, TokenTree, select_best
 
 
@@ -58,25 +53,12 @@ class Search:
 
     def _children(self, running: Beams, hidden: Tensor, level: int, subset: Subset | None) -> Beams:
         """All continuations of the running paths by one token, in path order."""
-        trie, tokens = self.trie, self.trie.alphabets[level]
-        nodes, allowed = trie.children(running.nodes)
-        if subset is not None or trie.removed is not None:
-            allowed &= trie.eligible(nodes, subset)
-        # Padding may have a symbol of another level, beyond this one's alphabet.
-        symbols = trie.child_symbols(nodes).clamp_(max=len(tokens) - 1)
-        if self.scoring == "trie":
-            logits = self.head.logits(hidden, tokens).gather(-1, symbols)
-            log_probs = log_probs_over_allowed(logits, allowed)
-        else:
-            over = log_probs_over_vocab if self.scoring == "vocab" else log_probs_over_level
-            log_probs = over(hidden, self.head, tokens).gather(-1, symbols)
-        scores = (running.scores.unsqueeze(-1) + log_probs).masked_fill(~allowed, -torch.inf)
-        if bool(scores.isnan().any()):
-            raise RuntimeError(
-                f"the model computes NaN at item token {level + 1}; its weights are broken, or "
-                "its activations overflow (float16? use bfloat16 or float32)"
-            )
-        return Beams(nodes.flatten(1), scores.flatten(1))
+        children = Children.of(self.trie, running.nodes, level, subset)
+        log_probs = children.log_probs(hidden, self.head, self.scoring)
+        scores = running.scores.unsqueeze(-1) + log_probs
+        scores = scores.masked_fill(~children.allowed, -torch.inf)
+        check_numbers(scores, level)
+        return Beams(children.nodes.flatten(1), scores.flatten(1))
 
     def _continue(self, children: Beams, level: int) -> tuple[Tensor, Beams]:
         """The best children that do not end their path: their indices, and they themselves."""
@@ -85,9 +67,8 @@ class Search:
             scores = scores.masked_fill(self.trie.is_leaf(children.nodes), -torch.inf)
         best = select_best(scores, self.beams)
         running = Beams(children.nodes, scores).take(best)
-        # What is not alive may be padding: any node of the level, so that it has its depth.
-        first = self.trie.level_start[level + 1]
-        return best, Beams(running.nodes.masked_fill(~running.alive, first), running.scores)
+        nodes = of_level(running.nodes, running.alive, self.trie, level + 1)
+        return best, Beams(nodes, running.scores)
 
     def _finish(self, finished: Beams, children: Beams) -> Beams:
         """The best of the finished paths and of those that end among the best children."""

@@ -31,6 +31,22 @@ def select_best(scores: Tensor, count: int) -> Tensor:
     return taken.nonzero()[:, 1].view(rows, count)
 
 
+def attention_mask(visible: Tensor, *, boolean: bool) -> Tensor:
+    """What a decoder takes to tell which tokens see which.
+
+    Args:
+        visible: (rows, n, m) whether each of n tokens sees each of m.
+        boolean: whether attention takes it as it is (sdpa).
+
+    Returns:
+        (rows, 1, n, m): boolean, or fp32 to be added for eager attention.
+    """
+    visible = visible.unsqueeze(1)
+    if boolean:
+        return visible
+    return torch.zeros(visible.shape, device=visible.device).masked_fill(~visible, -torch.inf)
+
+
 @dataclass(frozen=True)
 class Beams:
     """The paths kept so far, in the order of their trie nodes.
@@ -89,17 +105,10 @@ class TokenTree:
         self._visible = torch.cat([self._visible.gather(1, index), itself], dim=-1)
         states = self._decoder(
             input_ids=tokens,
-            attention_mask=self._attention_mask(),
+            attention_mask=attention_mask(self._visible, boolean=self._boolean_mask),
             position_ids=(self._lengths + self._level).unsqueeze(1).expand(-1, width),
             past_key_values=self._cache,
             use_cache=True,
         )
         self.hidden = states.last_hidden_state
         self._level += 1
-
-    def _attention_mask(self) -> Tensor:
-        """(rows, 1, n, cache length): boolean, or fp32 to be added for eager attention."""
-        visible = self._visible.unsqueeze(1)
-        if self._boolean_mask:
-            return visible
-        return torch.zeros(visible.shape, device=visible.device).masked_fill(~visible, -torch.inf)

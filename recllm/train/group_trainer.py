@@ -20,6 +20,7 @@ from trl import GRPOConfig, GRPOTrainer
 from recllm.catalog.trie_paths import item_paths
 from recllm.config.eval_section import Scoring
 from recllm.decoding.engine import TreeDecoder, in_eval_mode
+from recllm.decoding.noise import row_seeds
 from recllm.models.recommender import Recommender
 from recllm.rewards import RewardMix
 from recllm.train.group_batches import GroupBatches, replacement
@@ -159,27 +160,30 @@ class GroupTrainer(Measured, GRPOTrainer):
         request = self._request(groups.rows, groups.drawn.items)
         misaligned = self.args.gradient_accumulation_steps % self.small_steps != 0
         old = None
-        if misaligned or self.rollout.weighs:
+        if misaligned or self.rollout.weighs_by_policy:
             old = self._scores(self.causal_lm, request)[0]
         reference = None
         if self.reference is not None:
             with self.reference.model() as model:
                 reference = self._scores(model, request)[0]
         items = groups.drawn.items
+        rewards = torch.from_numpy(groups.rewards).to(items.device, torch.float32)
+        tokens = self._token_mask(items).sum(-1)
         advantages = self.rollout.advantages(
-            torch.from_numpy(groups.rewards).to(items.device, torch.float32),
-            None if old is None else old.sum(-1),
+            rewards,
+            torch.zeros_like(rewards) if old is None else old.sum(-1),
             groups.drawn,
             scale=self.scale_rewards != "none",
         )
-        tokens = self._token_mask(items).sum()
+        if self.rollout.weighs_by_policy:  # TRL takes means over tokens, the objective has sums
+            advantages = advantages * tokens
         return MicroBatch(
             rows=groups.rows,
             items=items,
             advantages=advantages,
             old=old if misaligned else None,
             reference=reference,
-            tokens=self.accelerator.reduce(tokens, reduction="sum"),
+            tokens=self.accelerator.reduce(tokens.sum(), reduction="sum"),
         )
 
     def _groups_with_signal(self, places: Sequence[int], number: int) -> tuple[GroupBatch, int]:
@@ -206,6 +210,7 @@ class GroupTrainer(Measured, GRPOTrainer):
 
     def _draw(self, places: Sequence[int], number: int, attempt: int) -> GroupBatch:
         rows = self.rows.select(places)
+        keys = torch.tensor(places) + attempt * len(self.rows)
         if self._decoder is None:  # only now the model is where it is trained
             self._decoder = TreeDecoder(
                 self.causal_lm,
@@ -216,9 +221,9 @@ class GroupTrainer(Measured, GRPOTrainer):
         drawn = self.rollout.draw(
             self._decoder,
             rows.prompts,
-            targets=rows.targets,
+            torch.from_numpy(rows.targets).long(),
             generations=self.num_generations,
-            keys=[(self.args.seed, number, attempt, int(place)) for place in places],
+            seeds=row_seeds(self.args.seed, keys, number),
             exclude=rows.histories if self.exclude_history else None,
         )
         scores = self.rewards.score(seen_by_rewards(rows, drawn))

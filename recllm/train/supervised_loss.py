@@ -16,11 +16,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from recllm.decoding.scoring import Head
+from recllm.decoding.scoring import LOGITS_BYTES, Head
 from recllm.prompts.training import IGNORED
 
-#: Bytes that the fp32 logits of one part may take; further parts are computed twice instead.
-LOGITS_BYTES = 2**29
 #: What a configuration calls a change of the logits after the head, by architecture.
 LOGIT_CHANGES = (
     "final_logit_softcapping",

@@ -74,7 +74,7 @@ def test_everything_is_shared_and_the_trie_of_before_is_as_it_was(
     assert sorted(trie.order[fewer.removed].tolist()) == sorted(set(gone))
     for name in ("symbol", "child_start", "first_item", "item_end", "order"):
         assert getattr(fewer, name) is getattr(trie, name)
-    assert fewer._position is trie._position
+    assert fewer.position is trie.position
     assert fewer.to("cpu") is fewer
 
 

@@ -7,6 +7,7 @@ from torch import nn
 from recllm.decoding.batching import pad_prompts, plan_batches
 from recllm.decoding.scoring import (
     Head,
+    log_mass_of_vocab,
     log_probs_over_allowed,
     log_probs_over_level,
     log_probs_over_vocab,
@@ -94,3 +95,24 @@ def test_batches_keep_to_the_budget() -> None:
 def test_prompts_are_padded_on_the_right() -> None:
     tokens, lengths = pad_prompts([[4], [5, 6, 7]], torch.device("cpu"))
     assert tokens.tolist() == [[4, 0, 0], [5, 6, 7]] and lengths.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("logits_bytes", [1, 4 * 20 * 2, 10**6])
+def test_log_mass_is_the_log_softmax_and_has_its_gradient(bias: bool, logits_bytes: int) -> None:
+    head, hidden = make_head(bias=bias)
+    hidden = hidden.flatten(0, 1)
+    inputs = [t.requires_grad_() for t in (hidden, head.weight, head.bias) if t is not None]
+    expected = nn.functional.linear(hidden, head.weight, head.bias).log_softmax(-1)[:, ROWS]
+    wanted = torch.autograd.grad(expected.square().sum(), inputs)
+    logits = head.logits(hidden, ROWS)
+    found = logits - log_mass_of_vocab(hidden, head, ROWS, logits, logits_bytes)[:, None]
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad(found.square().sum(), inputs), wanted)
+
+
+def test_logits_are_exact_under_autocast() -> None:
+    head, hidden = make_head(bias=True)
+    expected = head.logits(hidden, ROWS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(head.logits(hidden, ROWS), expected)

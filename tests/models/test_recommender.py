@@ -74,7 +74,7 @@ def test_items_can_be_removed_and_a_request_can_have_its_own(recommender: Recomm
             found.pop(-1, None)
             assert found == pytest.approx({item: expected[item] for item in chosen}, abs=1e-5)
     # Where each item is, is found once, and not for each request.
-    assert vars(fewer.trie)["_position"] is vars(recommender.trie)["_position"]
+    assert vars(fewer.trie)["position"] is vars(recommender.trie)["position"]
     with pytest.raises(UserError, match="'id30'"):
         recommender.without(["id30"])
 
