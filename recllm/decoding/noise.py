@@ -18,7 +18,7 @@ def split_mix(seeds: Tensor, places: Tensor | int) -> Tensor:
     Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators",
     https://doi.org/10.1145/2660193.2660195.
     """
-    bits = seeds + (places + 1) * _STEP
+    bits = seeds + (torch.as_tensor(places, device=seeds.device) + 1) * _STEP
     bits = (bits ^ _shifted(bits, 30)) * _FIRST
     bits = (bits ^ _shifted(bits, 27)) * _SECOND
     return bits ^ _shifted(bits, 31)
