@@ -188,7 +188,7 @@ def test_sbs_advantages_approach_the_gradient_as_groups_grow(enumerated: Enumera
     torch.testing.assert_close(every, exact.expand_as(every), atol=1e-7, rtol=1e-4)
     rows = 4000
     # What is left of the bias of a ratio, and four standard errors of the mean over the groups.
-    for generations, bias in ((8, 0.12), (16, 0.03), (32, 0.0)):
+    for generations, bias in ((16, 0.03), (32, 0.0)):
         drawn = enumerated.draw("sbs", rows, generations)
         found = estimated_gradient(enumerated, "sbs", drawn)
         error = float(found.std(dim=0).norm()) / rows**0.5
@@ -196,12 +196,7 @@ def test_sbs_advantages_approach_the_gradient_as_groups_grow(enumerated: Enumera
         assert float((found.mean(dim=0) - exact).norm()) < tolerance
         without = Drawn(drawn.items, torch.zeros(drawn.items.shape))
         unweighted = estimated_gradient(enumerated, "sbs", without)
-        print(
-            float((found.mean(dim=0) - exact).norm()),
-            float((unweighted.mean(dim=0) - exact).norm()),
-            tolerance,
-            exact.norm(),
-        )
+        assert float((unweighted.mean(dim=0) - exact).norm()) > 2 * tolerance
 
 
 def test_samples_are_drawn_as_often_as_their_probabilities_say(enumerated: Enumerated) -> None:
