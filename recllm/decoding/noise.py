@@ -12,7 +12,7 @@ _STEP = 0x9E3779B97F4A7C15 - 2**64
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
 
 
-def split_mix(seeds: Tensor, places: Tensor | int) -> Tensor:
+def split_mix(seeds: Tensor, places: Tensor) -> Tensor:
     """The 64 bits at `places`, from 0 on, of the SplitMix64 streams that start at `seeds` (int64).
 
     Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators",
@@ -31,8 +31,8 @@ def _shifted(bits: Tensor, places: int) -> Tensor:
 
 def row_seeds(seed: int, rows: Tensor, step: int) -> Tensor:
     """A seed for each of `rows` (int64, any shape), another one at each step of a run."""
-    run = split_mix(torch.tensor(seed, device=rows.device), step)
-    return split_mix(run, rows)
+    run = split_mix(torch.tensor(seed), torch.tensor(step))
+    return split_mix(run.to(rows.device), rows)
 
 
 def gumbel(seeds: Tensor, places: Tensor) -> Tensor:
@@ -47,5 +47,5 @@ def gumbel(seeds: Tensor, places: Tensor) -> Tensor:
     """
     bits = split_mix(seeds.view(-1, *(1,) * (places.ndim - 1)), places)
     # 52 bits and a half: fp64 holds the result exactly, and it is neither 0 nor 1.
-    uniform = (_shifted(bits, 12) + 0.5) * 2.0**-52
+    uniform = (_shifted(bits, 12).double() + 0.5) * 2.0**-52
     return -(-uniform.log()).log()

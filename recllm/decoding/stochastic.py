@@ -126,8 +126,8 @@ def log_inclusion(log_probs: Tensor, threshold: Tensor) -> Tensor:
     0 where the threshold is -inf: then every item is in the sample.
     """
     excess = (log_probs - threshold).masked_fill(threshold == -torch.inf, torch.inf)
-    # Where exp(excess) is too small for its exponential to matter, and would come to be 0.
-    return torch.where(excess < -30, excess, (-torch.expm1(-excess.exp())).log())
+    # Below, the two are equal in fp64, and exp(excess) would come to be 0.
+    return torch.where(excess < -40, excess, _log1mexp(-excess.exp()))
 
 
 def with_largest(perturbed: Tensor, largest: Tensor) -> Tensor:

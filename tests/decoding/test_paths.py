@@ -172,7 +172,7 @@ def draw_work(
 
 
 @given(st.data())
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25, derandomize=True)
 def test_sids_are_scored_as_with_copied_prompts(data: st.DataObject) -> None:
     levels = data.draw(st.integers(1, 4))
     sid = st.lists(st.integers(0, 3), min_size=levels, max_size=levels)
@@ -186,7 +186,7 @@ def test_sids_are_scored_as_with_copied_prompts(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25, derandomize=True)
 def test_token_sequences_are_scored_as_with_copied_prompts(data: st.DataObject) -> None:
     token = st.integers(0, 8).filter(lambda token: token != EOS)
     sequences = st.lists(st.lists(token, min_size=1, max_size=5), min_size=1, max_size=25)

@@ -107,7 +107,7 @@ def compare(trie: Trie, paths: list[Path], data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30, derandomize=True)
 def test_sids_are_drawn_as_by_visiting_every_node(data: st.DataObject) -> None:
     levels = data.draw(st.integers(1, 4))
     sid = st.lists(st.integers(0, 3), min_size=levels, max_size=levels)
@@ -116,7 +116,7 @@ def test_sids_are_drawn_as_by_visiting_every_node(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30, derandomize=True)
 def test_token_sequences_are_drawn_as_by_visiting_every_node(data: st.DataObject) -> None:
     token = st.integers(4, 9)
     one = st.lists(token, min_size=1, max_size=5)
@@ -235,15 +235,14 @@ def test_a_row_draws_the_same_in_any_batch_and_on_any_number_of_processes(
 
 
 def test_inclusion_is_exact_where_exponentials_are_not() -> None:
-    excess = torch.tensor([-800.0, -40, -31, -29, -5, 0, 3, 40, 1000], dtype=torch.float64)
+    excess = torch.tensor([-800, -60, -41, -39, -5, 0, 3, 40, 1000], dtype=torch.float64)
     found = log_inclusion(excess, torch.zeros(1, dtype=torch.float64)).numpy()
-    with np.errstate(divide="ignore"):
-        middle = np.log(-np.expm1(-np.exp(excess[2:6].numpy().astype(np.longdouble))))
-    np.testing.assert_allclose(found[2:6], middle.astype(float), rtol=1e-12)
-    assert found[:2].tolist() == [-800, -40]
-    np.testing.assert_allclose(found[6:], [-np.exp(-np.exp(3.0)), 0, 0], rtol=1e-8)
-    nothing = torch.tensor(-np.inf)
-    assert log_inclusion(excess, nothing).eq(0).all()
+    assert found[:2].tolist() == [-800, -60]
+    exact = np.log(-np.expm1(-np.exp(excess[2:6].numpy().astype(np.longdouble))))
+    np.testing.assert_allclose(found[2:6], exact.astype(float), rtol=1e-12)
+    tail = np.log1p(-np.exp(-np.exp(np.longdouble(3))))
+    np.testing.assert_allclose(found[6:], [float(tail), 0, 0], rtol=1e-12)
+    assert log_inclusion(excess, torch.tensor(-np.inf)).eq(0).all()
 
 
 def test_the_largest_is_what_it_is_given_as() -> None:
