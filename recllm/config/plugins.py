@@ -11,5 +11,6 @@ QUANTIZERS: Registry[Any] = Registry("quantizer", "recllm.data_prep.quantizers")
 EXPORTS: Registry[Any] = Registry("export format", "recllm.data_prep.exports")
 TASKS: Registry[Any] = Registry("task", "recllm.prompts.tasks")
 ENGINES: Registry[Any] = Registry("engine", "recllm.eval.engines")
+REWARDS: Registry[Any] = Registry("reward", "recllm.rewards")
 
-ALL = (SOURCES, SPLITS, ENCODERS, QUANTIZERS, EXPORTS, TASKS, ENGINES)
+ALL = (SOURCES, SPLITS, ENCODERS, QUANTIZERS, EXPORTS, TASKS, ENGINES, REWARDS)

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from recllm.config import plugins
 from recllm.config.eval_section import EvalSection
 from recllm.config.model_section import ModelSection
+from recllm.config.sasrec_section import SasrecSection
 from recllm.config.section import Section
 from recllm.config.spark_section import SparkSection
 from recllm.config.task_mix import TaskShare, asking_task, canonical_tasks, read_share
@@ -220,6 +221,9 @@ class Recipe(Section):
     prompts: PromptSection = PromptSection()
     sft: SftSection
     eval: EvalSection
+    sasrec: SasrecSection | None = Field(
+        default=None, description="{}: trained too, and shown among the baselines"
+    )
 
     @model_validator(mode="after")
     def _all_can_be_targets(self) -> "Recipe":
