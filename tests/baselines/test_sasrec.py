@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
@@ -41,8 +42,8 @@ def held_out(sequences: list[list[int]], exclude: bool = False) -> HeldOut:
     return HeldOut(histories, targets, histories if exclude else None)
 
 
-def fit(sequences: list[list[int]], settings: SasrecSection = SMALL, **more: object) -> SasRec:
-    return SasRec.fit(Spans.from_lists(sequences), ITEMS, settings, **more)
+def fit(sequences: list[list[int]], options: SasrecSection = SMALL, **more: Any) -> SasRec:
+    return SasRec.fit(Spans.from_lists(sequences), ITEMS, options, **more)
 
 
 def weights(model: SasRec) -> dict[str, Tensor]:
@@ -52,10 +53,10 @@ def weights(model: SasRec) -> dict[str, Tensor]:
 @pytest.mark.parametrize(("loss", "length"), [("cross-entropy", 8), ("bce", 2)])
 def test_it_learns_what_follows_what(loss: str, length: int) -> None:
     """With bce from pairs: of a longer sequence, items never stand against each other."""
-    settings = SMALL.model_copy(update={"loss": loss, "epochs": 40, "patience": 40})
+    options = SMALL.model_copy(update={"loss": loss, "epochs": 20, "patience": 20})
     figures: list[EpochFigures] = []
     rows = held_out(chains(20, length=length - length // 4))
-    model = fit(chains(length=length), settings, valid=rows, on_epoch=figures.append)
+    model = fit(chains(length=length), options, valid=rows, on_epoch=figures.append)
     found = model.rank(rows.histories, rows.targets, 3)
     assert (found.ranks == 0).mean() > 0.9
     assert figures[-1].loss < figures[0].loss / 2
@@ -114,6 +115,7 @@ def gradients(network: Network, loss: Tensor) -> list[Tensor]:
     return [weight.grad.clone() for weight in network.parameters() if weight.grad is not None]
 
 
+@settings(max_examples=25)
 @given(LISTS.filter(lambda lists: any(len(items) > 1 for items in lists)), st.integers(1, 60))
 def test_cross_entropy_is_that_of_a_padded_loop(lists: list[list[int]], cells: int) -> None:
     network = make_network()
@@ -272,12 +274,12 @@ def test_only_the_last_items_count(trained: SasRec) -> None:
 
 
 def test_a_seed_gives_the_same_again_and_another_something_else() -> None:
-    settings = SMALL.model_copy(update={"dropout": 0.3, "epochs": 2})
+    options = SMALL.model_copy(update={"dropout": 0.3, "epochs": 2})
     state = torch.random.get_rng_state()
-    first = fit(chains(20), settings, seed=4)
+    first = fit(chains(20), options, seed=4)
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.manual_seed(99)
-    again, other = fit(chains(20), settings, seed=4), fit(chains(20), settings, seed=5)
+    again, other = fit(chains(20), options, seed=4), fit(chains(20), options, seed=5)
     for name, weight in weights(first).items():
         assert torch.equal(weight, weights(again)[name]), name
     assert not torch.equal(weights(first)["items.weight"], weights(other)["items.weight"])
@@ -315,22 +317,22 @@ def test_it_stops_without_progress_and_keeps_the_best(monkeypatch: pytest.Monkey
         return np.where(np.arange(1000) < round(1000 * ndcg), 0, -1)
 
     monkeypatch.setattr(SasRec, "target_ranks", ranks)
-    settings = SMALL.model_copy(update={"epochs": 20, "patience": 3})
+    options = SMALL.model_copy(update={"epochs": 20, "patience": 3})
     log: list[EpochFigures] = []
-    model = fit(chains(), settings, valid=held_out(chains(5)), on_epoch=log.append)
+    model = fit(chains(), options, valid=held_out(chains(5)), on_epoch=log.append)
     assert [figure.metrics["ndcg@10"] for figure in log] == [0.1, 0.3, 0.2, 0.3, 0.25]
     assert [figure.epoch for figure in log] == [1, 2, 3, 4, 5]
     assert torch.equal(weights(model)["items.weight"], seen[1])
 
 
 def test_without_validation_rows_all_epochs_are_trained() -> None:
-    settings = SMALL.model_copy(update={"epochs": 5, "patience": 1})
+    options = SMALL.model_copy(update={"epochs": 5, "patience": 1})
     log: list[EpochFigures] = []
     nothing = HeldOut(Spans.from_lists([]), np.empty(0, dtype=np.int32))
-    model = fit(chains(), settings, valid=nothing, on_epoch=log.append)
+    model = fit(chains(), options, valid=nothing, on_epoch=log.append)
     assert [figure.metrics for figure in log] == [{}] * 5
     assert log[0].as_row().keys() == {"epoch", "loss", "seconds"}
-    for name, weight in weights(fit(chains(), settings)).items():
+    for name, weight in weights(fit(chains(), options)).items():
         assert torch.equal(weight, weights(model)[name])
 
 
