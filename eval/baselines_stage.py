@@ -1,10 +1,10 @@
-"""The stage `baselines`: popularity and co-visitation on the valid and test rows."""
+"""The stage `baselines`: popularity, co-visitation and SASRec on the valid and test rows."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,9 @@ from recllm.artifacts.stage import Stage
 from recllm.baselines.covisitation import CoVisitation
 from recllm.baselines.popularity import Popularity
 from recllm.baselines.ranking import BaselineRanking
-from recllm.catalog.histories import Sequences, SplitRows
-from recllm.catalog.split_names import SplitName
+from recllm.catalog.histories import Sequences, Spans, SplitRows
+from recllm.catalog.split_names import HELD_OUT, SplitName
+from recllm.config.schema import Recipe
 from recllm.eval.padding import list_lengths, pad
 from recllm.metrics.ranking.ndcg import ndcg
 
@@ -34,8 +35,24 @@ SCHEMA = pa.schema(
 )
 
 
+class Baseline(Protocol):
+    """What ranks the catalogue for each row."""
+
+    def rank(
+        self,
+        histories: Spans,
+        targets: NDArray[np.int32],
+        beams: int,
+        excluded: Spans | None = None,
+    ) -> BaselineRanking:
+        """See `recllm.baselines.ranking.rank_by_keys`."""
+        ...
+
+
 class Baselines(Stage):
     """Fits on training interactions, chooses on valid, ranks valid and test.
+
+    Where the recipe has a section `sasrec`, what that stage trained is ranked too.
 
     Writes `valid.parquet` and `test.parquet` (row int64, baseline string, rank int32 with -1 for
     a miss, items list<int32>, the top 10) and `choices.json` (what was chosen, and by which
@@ -43,7 +60,10 @@ class Baselines(Stage):
     """
 
     name = "baselines"
-    parents = ("filter", "split")
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self.parents = ("filter", "split", *(("sasrec",) if recipe.sasrec else ()))
 
     def settings(self) -> dict[str, Any]:
         """The cut of the ranks, and whether a history's own items are excluded."""
@@ -54,37 +74,40 @@ class Baselines(Stage):
         """Write the rankings; see the base class."""
         items = pq.read_metadata(inputs["filter"] / "items.parquet").num_rows
         sequences = Sequences.read(inputs["split"])
-        valid = SplitRows.read(inputs["split"], "valid", sequences)
-        test = SplitRows.read(inputs["split"], "test", sequences)
+        rows = {name: SplitRows.read(inputs["split"], name, sequences) for name in HELD_OUT}
         training = sequences.training
-        popularity = Popularity.fit(training, items)
         candidates = {
             symmetric: CoVisitation.fit(training, items, symmetric) for symmetric in (False, True)
         }
-        tried = {name: self._rank(candidate, valid) for name, candidate in candidates.items()}
-        figures = {name: _mean_ndcg(ranking) for name, ranking in tried.items() if len(valid)}
+        tried = {
+            name: self._rank(candidate, rows["valid"]) for name, candidate in candidates.items()
+        }
+        figures = {
+            name: _mean_ndcg(ranking) for name, ranking in tried.items() if len(rows["valid"])
+        }
         chosen = figures.get(True, 0.0) > figures.get(False, 0.0)
-        _write(
-            out / "valid.parquet",
-            valid,
-            {"popularity": self._rank(popularity, valid), "covisitation": tried[chosen]},
-        )
-        _write(
-            out / "test.parquet",
-            test,
-            {
-                "popularity": self._rank(popularity, test),
-                "covisitation": self._rank(candidates[chosen], test),
-            },
-        )
+        fitted: dict[str, Baseline] = {
+            "popularity": Popularity.fit(training, items),
+            "covisitation": candidates[chosen],
+        }
+        if "sasrec" in inputs:
+            from recllm.baselines.sasrec import SasRec  # torch
+
+            fitted["sasrec"] = SasRec.load(inputs["sasrec"])
+        done = {("valid", "covisitation"): tried[chosen]}
+        for split, held_out in rows.items():
+            rankings = {
+                name: done.get((split, name)) or self._rank(baseline, held_out)
+                for name, baseline in fitted.items()
+            }
+            _write(out / f"{split}.parquet", held_out, rankings)
         (out / "choices.json").write_text(json.dumps(_describe(chosen, figures), indent=2))
         return {
             "training_interactions": int(training.lengths.sum()),
-            "valid": len(valid),
-            "test": len(test),
+            **{split: len(held_out) for split, held_out in rows.items()},
         }
 
-    def _rank(self, baseline: Popularity | CoVisitation, rows: SplitRows) -> BaselineRanking:
+    def _rank(self, baseline: Baseline, rows: SplitRows) -> BaselineRanking:
         section = self.recipe.eval
         excluded = rows.histories if section.exclude_history else None
         return baseline.rank(rows.histories, rows.target, section.beams, excluded)

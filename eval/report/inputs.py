@@ -13,6 +13,7 @@ HEADLINE = ("hit@10", "ndcg@10")
 NAMES = {
     "model": "this model",
     "covisitation": "co-visitation",
+    "sasrec": "SASRec",
     "rating": "the item's mean rating",
 }
 

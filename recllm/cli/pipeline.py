@@ -22,6 +22,7 @@ STAGES: dict[str, str] = {
     "filter": "recllm.data_prep.filter:Filter",
     "split": "recllm.data_prep.split:SplitStage",
     "statistics": "recllm.data_prep.statistics_stage:Statistics",
+    "sasrec": "recllm.eval.sasrec_stage:Sasrec",
     "embed": "recllm.data_prep.embed:Embed",
     "sid": "recllm.data_prep.sid:Sid",
     "prompts": "recllm.data_prep.prompts:Prompts",

@@ -13,6 +13,8 @@ from recllm.config.schema import Recipe, section_types
 from recllm.config.validation import dump, validate
 from recllm.errors import UserError
 
+#: The sections and keys that hold mixes: plugins by name, each with a weight or with keys.
+MIXES = (("sft", "tasks"), ("rl", "rewards"))
 #: What the loader raises: also for a date that does not exist, or brackets a thousand deep.
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
@@ -54,7 +56,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     over: dict[str, Any] = {}
     for override in sorted(overrides, key=lambda text: text.partition("=")[0].count(".")):
         parsed = _parse_override(override)  # a whole value before the keys within it
-        over = _merge_plainly(_with_full_tasks(over, parsed), parsed)
+        over = _merge_plainly(_with_full_mixes(over, parsed), parsed)
     more = _read_parents(over.pop("extends", None), Path("command line"), ())
     return validate(_merge(_merge(raw, more), over))
 
@@ -176,33 +178,36 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else old
         for key, old in base.items()
     }
-    return _merge_plainly(_with_full_tasks(kept, over), over)
+    return _merge_plainly(_with_full_mixes(kept, over), over)
 
 
-def _with_full_tasks(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base`, with its tasks written as `over` writes them, so that the two can be merged.
+def _with_full_mixes(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base`, with its mixes written as `over` writes them, so that the two can be merged.
 
-    A task goes by the name that `over` gives it, and a bare weight is the key `weight` of a task
+    A part goes by the name that `over` gives it, and a bare weight is the key `weight` of a part
     that `over` gives other keys of: `sft.tasks.x.cap=64` leaves the weight as it is.
     """
-    old, new = (_tasks_of(recipe) for recipe in (base, over))
-    written = {_plain(name): name for name in new}
-    tasks: dict[Any, Any] = {}
-    for name, value in old.items():
-        known = written.get(_plain(name), name)
-        bare = isinstance(new.get(known), dict) and not isinstance(value, dict)
-        tasks[known] = {"weight": value} if bare else value
-    return base | {"sft": base["sft"] | {"tasks": tasks}} if old else base
+    for section, key in MIXES:
+        old, new = (_mix_of(recipe, section, key) for recipe in (base, over))
+        written = {_plain(name): name for name in new}
+        mix: dict[Any, Any] = {}
+        for name, value in old.items():
+            known = written.get(_plain(name), name)
+            bare = isinstance(new.get(known), dict) and not isinstance(value, dict)
+            mix[known] = {"weight": value} if bare else value
+        if old:
+            base = base | {section: base[section] | {key: mix}}
+    return base
 
 
 def _plain(name: Any) -> str:
     return str(name).replace("_", "-")
 
 
-def _tasks_of(recipe: dict[str, Any]) -> dict[Any, Any]:
-    section = recipe.get("sft")
-    tasks = section.get("tasks") if isinstance(section, dict) else None
-    return tasks if isinstance(tasks, dict) else {}
+def _mix_of(recipe: dict[str, Any], section: str, key: str) -> dict[Any, Any]:
+    keys = recipe.get(section)
+    mix = keys.get(key) if isinstance(keys, dict) else None
+    return mix if isinstance(mix, dict) else {}
 
 
 def _merge_plainly(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ QUANTIZERS: Registry[Any] = Registry("quantizer", "recllm.data_prep.quantizers")
 EXPORTS: Registry[Any] = Registry("export format", "recllm.data_prep.exports")
 TASKS: Registry[Any] = Registry("task", "recllm.prompts.tasks")
 ENGINES: Registry[Any] = Registry("engine", "recllm.eval.engines")
+REWARDS: Registry[Any] = Registry("reward", "recllm.rewards")
 ROLLOUTS: Registry[Any] = Registry("rollout", "recllm.train.rollouts")
 
-ALL = (SOURCES, SPLITS, ENCODERS, QUANTIZERS, EXPORTS, TASKS, ENGINES, ROLLOUTS)
+ALL = (SOURCES, SPLITS, ENCODERS, QUANTIZERS, EXPORTS, TASKS, ENGINES, REWARDS, ROLLOUTS)

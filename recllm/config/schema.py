@@ -13,6 +13,7 @@ from recllm.config import plugins
 from recllm.config.eval_section import EvalSection
 from recllm.config.model_section import ModelSection
 from recllm.config.rl_section import RlSection
+from recllm.config.sasrec_section import SasrecSection
 from recllm.config.section import Section
 from recllm.config.spark_section import SparkSection
 from recllm.config.task_mix import TaskShare, asking_task, canonical_tasks, read_share
@@ -222,6 +223,9 @@ class Recipe(Section):
     sft: SftSection
     rl: RlSection | None = None
     eval: EvalSection
+    sasrec: SasrecSection | None = Field(
+        default=None, description="{}: trained too, and shown among the baselines"
+    )
 
     @model_validator(mode="after")
     def _all_can_be_targets(self) -> "Recipe":

@@ -1,16 +1,19 @@
 """The mix of tasks in a recipe: how often each is trained, at most how much, and its options."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
-
-from recllm.config.mistakes import explain, suggest
+from recllm.config.mix import (
+    canonical_mix,
+    find_plugin,
+    make_plugin,
+    mistake,
+    refuse,
+    split_keys,
+    weight_mistakes,
+)
 from recllm.config.plugins import TASKS
-from recllm.config.registry import unknown_name
 from recllm.errors import UserError
 
 #: The task that is asked by where a mix has several.
@@ -43,29 +46,13 @@ def canonical_tasks(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValidationError: with one error for each mistake, at the task or the option that has it.
     """
-    canonical: dict[str, Any] = {}
-    errors: list[InitErrorDetails] = []
-    for name, value in given.items():
-        plain = name.replace("_", "-")
-        if plain in canonical:
-            errors.append(_error((name,), f"the task {plain!r} stands twice; keep one", value))
-            continue
-        if value is None and plain in TASKS.names():
-            continue
-        canonical[plain] = value
-        try:
-            share = read_share(name, value)
-        except ValidationError as error:
-            errors += [_copied(detail) for detail in error.errors()]
-            continue
+
+    def read(name: str, value: Any) -> dict[str, Any]:
+        share = read_share(name, value)
         options = share.task.model_dump(mode="json")
-        own = {"weight": share.weight, "cap": share.cap, **options}
-        canonical[plain] = own if isinstance(value, Mapping) else share.weight
-    if not canonical:
-        errors.append(_error((), "expected a task, found all of them left out (null)"))
-    if errors:
-        raise ValidationError.from_exception_data("tasks", errors)
-    return canonical
+        return {"weight": share.weight, "cap": share.cap, **options}
+
+    return canonical_mix("task", given, TASKS.names(), read)
 
 
 def read_share(name: str, given: Any) -> TaskShare:
@@ -78,22 +65,13 @@ def read_share(name: str, given: Any) -> TaskShare:
     Raises:
         ValidationError: there is no such task, or something of its value is wrong.
     """
-    options = dict(given) if isinstance(given, Mapping) else {"weight": given}
-    weight, cap = options.pop("weight", 1.0), options.pop("cap", None)
-    errors = [*_mistakes_of_share(name, weight, cap, isinstance(given, Mapping))]
-    try:
-        kind = TASKS.load(name)
-    except UserError:
-        message = unknown_name("task", name, TASKS.names())
-        raise ValidationError.from_exception_data("tasks", [_error((name,), message)]) from None
-    try:
-        task = kind.model_validate(options)
-    except ValidationError as error:
-        for detail in error.errors():
-            errors.append(_error((name, *detail["loc"]), _explain(detail, kind)))
-        task = None
-    if errors:
-        raise ValidationError.from_exception_data("tasks", errors)
+    weight, options = split_keys(given)
+    cap = options.pop("cap", None)
+    task, errors = make_plugin(find_plugin(TASKS, name), name, options, SHARE_KEYS)
+    if cap is not None and (not isinstance(cap, int) or isinstance(cap, bool) or cap < 1):
+        message = f"expected a whole number of rows from 1, or null for all, found {cap!r}"
+        errors = [mistake((name, "cap"), message), *errors]
+    refuse("task", [*weight_mistakes("task", name, given), *errors])
     return TaskShare(task, float(weight), cap)
 
 
@@ -123,32 +101,3 @@ def asking_task(mix: Sequence[TaskShare], by_title: bool) -> Any:
         "for items or for a verdict, by which checkpoints are chosen and evaluated; add one of "
         f"{', '.join(known)}" + ("" if by_title else ", or bigrec with sid.quantizer: title")
     )
-
-
-def _mistakes_of_share(name: str, weight: Any, cap: Any, has_keys: bool) -> list[InitErrorDetails]:
-    errors = []
-    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if not is_number or not 0 < weight < math.inf:
-        message = f"the weight of task {name!r} must be above 0, found {weight!r}"
-        errors.append(_error((name, "weight") if has_keys else (name,), message))
-    if cap is not None and (not isinstance(cap, int) or isinstance(cap, bool) or cap < 1):
-        message = f"expected a whole number of rows from 1, or null for all, found {cap!r}"
-        errors.append(_error((name, "cap"), message))
-    return errors
-
-
-def _explain(detail: ErrorDetails, kind: Any) -> str:
-    if detail["type"] == "extra_forbidden":
-        known = {*SHARE_KEYS, *kind.model_fields}
-        return f"unknown key; {suggest(str(detail['loc'][-1]), known)}"
-    return explain(detail, kind)
-
-
-def _error(loc: tuple[str | int, ...], message: str, found: Any = None) -> InitErrorDetails:
-    # A brace would be taken for the place of a value.
-    told = PydanticCustomError("value_error", "{message}", {"message": message})
-    return InitErrorDetails(type=told, loc=loc, input=found)
-
-
-def _copied(detail: ErrorDetails) -> InitErrorDetails:
-    return _error(detail["loc"], detail["msg"], detail["input"])

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from trl import GRPOConfig
 
+from recllm.artifacts.manifest import hash_file
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.config.model_section import ModelSection
+from recllm.config.reward_mix import UserFunction
 from recllm.config.rl_section import ALGORITHMS, NO_RL, RlSection
 from recllm.config.schema import Recipe
 from recllm.config.validation import dump
@@ -68,6 +70,10 @@ class Rl(TrainingStage):
         recipe = dump(self.recipe)
         ranking = {key: recipe["eval"][key] for key in ("scoring", "exclude_history")}
         settings = {"rl": recipe["rl"], "ranking": ranking, "dtype": self.recipe.model.dtype}
+        functions = [share.reward for share in self._section.reward_mix]
+        own = {f.name: hash_file(f.source) for f in functions if isinstance(f, UserFunction)}
+        if own:
+            settings["functions"] = own
         if self._section.checkpoint is None:
             return settings
         return settings | {"checkpoint": file_hashes(Path(self._section.checkpoint))}

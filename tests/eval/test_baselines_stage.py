@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from builders import write_leave_one_out
 
 from recllm.config.schema import EvalSection, Recipe
 from recllm.eval.baselines_stage import Baselines, read_baselines
@@ -17,36 +18,7 @@ SEQUENCES = [[0, 1, 0, 1, 2], [0, 1, 0, 1, 3], [4, 0, 1, 0, 1, 2, 0], [4, 5, 4, 
 
 
 def write_inputs(folder: Path) -> dict[str, Path]:
-    inputs = {name: folder / name for name in ("filter", "split")}
-    for path in inputs.values():
-        path.mkdir()
-    pq.write_table(
-        pa.table({"item_id": [f"i{i}" for i in range(7)], "title": ["t"] * 7}),
-        inputs["filter"] / "items.parquet",
-    )
-    lengths = [len(s) for s in SEQUENCES]
-    offsets = np.cumsum([0, *lengths])
-    rows = [list(range(offsets[i], offsets[i + 1])) for i in range(len(SEQUENCES))]
-    users = [f"u{i}" for i in range(len(SEQUENCES))]
-    sequences = {
-        "sequence": range(len(SEQUENCES)),
-        "user_id": users,
-        "items": pa.array(SEQUENCES, pa.list_(pa.int32())),
-        "rows": pa.array(rows, pa.list_(pa.int64())),
-        "train_end": [n - 2 for n in lengths],
-    }
-    pq.write_table(pa.table(sequences), inputs["split"] / "sequences.parquet")
-    for name, back in (("valid", 2), ("test", 1)):
-        table = {
-            "row": [r[-back] for r in rows],
-            "user_id": users,
-            "sequence": range(len(SEQUENCES)),
-            "start": [0] * len(SEQUENCES),
-            "end": [n - back for n in lengths],
-            "target": pa.array([s[-back] for s in SEQUENCES], pa.int32()),
-        }
-        pq.write_table(pa.table(table), inputs["split"] / f"{name}.parquet")
-    return inputs
+    return write_leave_one_out(folder, SEQUENCES, 7)
 
 
 def stage(**settings: object) -> Baselines:

@@ -56,3 +56,40 @@ def write_stages(folder: Path, items: pa.Table, sequences: list[list[int]]) -> d
     )
     pq.write_table(table, inputs["split"] / "sequences.parquet")
     return inputs
+
+
+def write_leave_one_out(folder: Path, sequences: list[list[int]], items: int) -> dict[str, Path]:
+    """The folders of the filter and split stages: the last item of each is test, one before valid.
+
+    Log rows count from 0, sequence after sequence.
+    """
+    inputs = {name: folder / name for name in ("filter", "split")}
+    for path in inputs.values():
+        path.mkdir()
+    pq.write_table(
+        pa.table({"item_id": [f"i{i}" for i in range(items)], "title": ["t"] * items}),
+        inputs["filter"] / "items.parquet",
+    )
+    lengths = [len(s) for s in sequences]
+    offsets = np.cumsum([0, *lengths])
+    rows = [list(range(offsets[i], offsets[i + 1])) for i in range(len(sequences))]
+    users = [f"u{i}" for i in range(len(sequences))]
+    columns = {
+        "sequence": range(len(sequences)),
+        "user_id": users,
+        "items": pa.array(sequences, pa.list_(pa.int32())),
+        "rows": pa.array(rows, pa.list_(pa.int64())),
+        "train_end": [n - 2 for n in lengths],
+    }
+    pq.write_table(pa.table(columns), inputs["split"] / "sequences.parquet")
+    for name, back in (("valid", 2), ("test", 1)):
+        table = {
+            "row": [r[-back] for r in rows],
+            "user_id": users,
+            "sequence": range(len(sequences)),
+            "start": [0] * len(sequences),
+            "end": [n - back for n in lengths],
+            "target": pa.array([s[-back] for s in sequences], pa.int32()),
+        }
+        pq.write_table(pa.table(table), inputs["split"] / f"{name}.parquet")
+    return inputs
