@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from recllm.config import plugins
 from recllm.config.model_section import LoraSection
-from recllm.config.reward_mix import RewardShare, canonical_rewards, read_reward
+from recllm.config.reward_mix import RewardShare, canonical_rewards, read_rewards
 from recllm.config.section import Section
 from recllm.config.task_mix import TaskShare, canonical_tasks, read_share
 
@@ -82,7 +82,7 @@ class RlSection(Section):
     @property
     def reward_mix(self) -> list[RewardShare]:
         """The rewards with their options and weights, in the recipe's order."""
-        return [read_reward(name, given) for name, given in self.rewards.items()]
+        return read_rewards(self.rewards)
 
     def mix(self, asked_by: Any) -> list[TaskShare]:
         """The tasks with their options, weights and caps: by default the one that is asked by."""

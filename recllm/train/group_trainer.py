@@ -8,7 +8,7 @@ step, since all its completions are scored in one forward over their prompt. The
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from recllm.config.eval_section import Scoring
 from recllm.decoding.engine import TreeDecoder, in_eval_mode
 from recllm.decoding.noise import row_seeds
 from recllm.models.recommender import Recommender
-from recllm.rewards import RewardMix
+from recllm.rewards import Groups, RewardScores
 from recllm.train.group_batches import GroupBatches, replacement
 from recllm.train.group_figures import GroupFigures
 from recllm.train.groups import GroupBatch, MicroBatch, seen_by_rewards
@@ -31,6 +31,14 @@ from recllm.train.path_scoring import PathRequest, add_path_scores
 from recllm.train.reference import Reference
 from recllm.train.rl_rows import RlRows
 from recllm.train.rollouts import Rollout
+
+
+class Rewards(Protocol):
+    """What scores groups: a `recllm.rewards.RewardMix`."""
+
+    def score(self, groups: Groups) -> RewardScores:
+        """The scores of groups."""
+        ...
 
 
 class GroupTrainer(Measured, GRPOTrainer):
@@ -47,6 +55,8 @@ class GroupTrainer(Measured, GRPOTrainer):
         measure: called at each evaluation; returns metrics by name.
     """
 
+    args: Any  # GRPOConfig, which TRL's trainers declare to be TrainingArguments
+
     def __init__(
         self,
         recommender: Recommender,
@@ -55,7 +65,7 @@ class GroupTrainer(Measured, GRPOTrainer):
         rows: RlRows,
         order: Sequence[int] | None,
         rollout: Rollout,
-        rewards: RewardMix,
+        rewards: Rewards,
         scoring: Scoring,
         exclude_history: bool,
         resample: int,
@@ -83,6 +93,7 @@ class GroupTrainer(Measured, GRPOTrainer):
         )
         args.beta, args.sync_ref_model = beta, synced
         self.beta = beta
+        self.generations: int = args.num_generations or 1
         self.causal_lm: PreTrainedModel = causal_lm(self.model)
         add_path_scores(self.causal_lm)
         self.reference = Reference(model, args, self.accelerator.device) if beta else None
@@ -103,10 +114,10 @@ class GroupTrainer(Measured, GRPOTrainer):
     def groups_at_once(self) -> int:
         """The prompts that this process rolls out at once."""
         args = self.args
-        return args.per_device_train_batch_size * args.steps_per_generation // self.num_generations
+        return args.per_device_train_batch_size * args.steps_per_generation // self.generations
 
-    def _get_train_sampler(self, dataset: Any = None) -> Any:
-        del dataset
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        del train_dataset
         args = self.args
         return GroupBatches(
             len(self.rows),
@@ -124,14 +135,14 @@ class GroupTrainer(Measured, GRPOTrainer):
         self.figures.start()
         return super().train(*args, **kwargs)
 
-    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+    def _prepare_inputs(self, inputs: Any) -> dict[str, Any]:
         """The whole groups of the next small step; rolled out where none are left."""
         if self._first_step is None:  # a training that goes on has done steps before
             before = self.state.global_step * self.args.gradient_accumulation_steps
             self._first_step = before - self._step
         done = self._first_step + self._step
         if done % self.small_steps == 0 or not self._micro_batches:
-            places = [row["prompt"] for row in generation_batch]
+            places = [row["prompt"] for row in inputs]
             batch = self._roll_out(places, done // self.small_steps)
             self._micro_batches = batch.split(self.args.steps_per_generation)
         return {"groups": self._micro_batches[done % self.args.steps_per_generation]}
@@ -177,13 +188,14 @@ class GroupTrainer(Measured, GRPOTrainer):
         )
         if self.rollout.weighs_by_policy:  # TRL takes means over tokens, the objective has sums
             advantages = advantages * tokens
+        everyones: Any = self.accelerator.reduce(tokens.sum(), reduction="sum")
         return MicroBatch(
             rows=groups.rows,
             items=items,
             advantages=advantages,
             old=old if misaligned else None,
             reference=reference,
-            tokens=self.accelerator.reduce(tokens.sum(), reduction="sum"),
+            tokens=everyones,
         )
 
     def _groups_with_signal(self, places: Sequence[int], number: int) -> tuple[GroupBatch, int]:
@@ -215,14 +227,14 @@ class GroupTrainer(Measured, GRPOTrainer):
             self._decoder = TreeDecoder(
                 self.causal_lm,
                 self.recommender.trie,
-                beams=self.num_generations,
+                beams=self.generations,
                 scoring=self.scoring,
             )
         drawn = self.rollout.draw(
             self._decoder,
             rows.prompts,
             torch.from_numpy(rows.targets).long(),
-            generations=self.num_generations,
+            generations=self.generations,
             seeds=row_seeds(self.args.seed, keys, number),
             exclude=rows.histories if self.exclude_history else None,
         )
@@ -236,7 +248,7 @@ class GroupTrainer(Measured, GRPOTrainer):
 
     def _scores(self, model: nn.Module, request: PathRequest) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies, as many prompts at once as in a small step."""
-        at_once = self.args.per_device_train_batch_size // self.num_generations
+        at_once = self.args.per_device_train_batch_size // self.generations
         log_probs, entropies = [], []
         for start in range(0, len(request.prompts), at_once):
             scored = model(paths=request.part(slice(start, start + at_once)))

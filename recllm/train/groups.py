@@ -1,7 +1,7 @@
 """Groups: a prompt, the items that were rolled out for it, and what they are worth."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -134,10 +134,12 @@ def _join_rows(first: RlRows, second: RlRows) -> RlRows:
 
 
 def _join_drawn(first: Drawn, second: Drawn) -> Drawn:
-    pairs = {f.name: (getattr(first, f.name), getattr(second, f.name)) for f in fields(Drawn)}
-    return Drawn(**{n: None if a is None else torch.cat([a, b]) for n, (a, b) in pairs.items()})
+    inclusion = None
+    if first.log_inclusion is not None and second.log_inclusion is not None:
+        inclusion = torch.cat([first.log_inclusion, second.log_inclusion])
+    return Drawn(torch.cat([first.items, second.items]), inclusion)
 
 
 def _map_drawn(drawn: Drawn, change: Any) -> Drawn:
-    values = {field.name: getattr(drawn, field.name) for field in fields(Drawn)}
-    return Drawn(**{n: None if v is None else change(v) for n, v in values.items()})
+    inclusion = drawn.log_inclusion
+    return Drawn(change(drawn.items), None if inclusion is None else change(inclusion))

@@ -113,8 +113,8 @@ def test_losses_and_gradients_are_trls(
 ) -> None:
     settings = {"beta": beta, "num_iterations": num_iterations, **ALGORITHMS[algorithm]}
     theirs_model = copy.deepcopy(recommender.model)
-    trainer = make_trainer(recommender, tmp_path, **settings)
-    stock = GRPOTrainer(
+    trainer: Any = make_trainer(recommender, tmp_path, **settings)
+    stock: Any = GRPOTrainer(
         theirs_model,
         lambda completions, **_: [0.0] * len(completions),
         GRPOConfig(**{**vars_of(trainer.args), "beta": 0.0}),
@@ -144,7 +144,7 @@ def test_losses_and_gradients_are_trls(
     assert kl == pytest.approx(stock._metrics["train"].get("kl"), abs=1e-6)
 
 
-def vars_of(args: GRPOConfig) -> dict[str, Any]:
+def vars_of(args: Any) -> dict[str, Any]:
     """The settings that decide a loss."""
     names = (
         "output_dir", "use_cpu", "bf16", "report_to", "num_generations", "disable_tqdm",

@@ -21,7 +21,9 @@ extends: base/quickstart
 data: {source: simulated, users: 150, items: 60, k_core: 3}
 embed: {dimensions: 8}
 sid: {levels: 2, codes: 16, health: {max_resolution_cost: 5}}
-model: {dtype: float32, from_scratch: {hidden: 32, layers: 1, heads: 2, dropout: 0.1, vocabulary: 300}}
+model:
+  dtype: float32
+  from_scratch: {hidden: 32, layers: 1, heads: 2, dropout: 0.1, vocabulary: 300}
 prompts: {max_history: 5}
 sft:
   validation_users: 50
