@@ -6,16 +6,23 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from recllm.config.model_section import Tuning
 from recllm.errors import UserError
 from recllm.models.checkpoint_files import reading
 from recllm.models.quantisation import compute_as_trained, quantisation
-from recllm.models.references import DESCRIPTION, BaseReference, check_base, is_adapter
+from recllm.models.references import (
+    ADAPTER_WEIGHTS,
+    DESCRIPTION,
+    BaseReference,
+    check_base,
+    is_adapter,
+)
 from recllm.models.tokenizers import cannot_load, load_tokenizer_of
-from recllm.models.tuned import TunedModel
+from recllm.models.tuned import TunedModel, does_not_fit
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +115,28 @@ def _load_plain_adapter(folder: Path, dtype: torch.dtype, options: dict[str, Any
     model = load_model(base.name, dtype, **{key: value for key, value in options.items() if value})
     _give_rows(model, load_tokenizer_of(str(folder)))
     try:
-        return PeftModel.from_pretrained(model, str(folder), config=config)
-    except (RuntimeError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder}: the adapter does not fit its base: {first_line}") from None
+        tuned = PeftModel.from_pretrained(model, str(folder), config=config)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise does_not_fit(folder, error) from None
+    _check_layers(folder, tuned)
+    return tuned
+
+
+def _check_layers(folder: Path, tuned: PeftModel) -> None:
+    """Refuse an adapter of other layers than its base has, which peft passes over.
+
+    Raises:
+        UserError: it is one.
+    """
+    with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as weights:
+        found = set(weights.keys())
+    expected = set(get_peft_model_state_dict(tuned, save_embedding_layers=False))
+    different = {name for name in found ^ expected if ".lora_" in name}
+    if different:
+        raise UserError(
+            f"{folder}: the adapter does not fit its base: {len(different)} weights are not in "
+            f"both, such as {min(different)}"
+        )
 
 
 def _give_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -71,8 +71,13 @@ class TunedModel(PeftModelForCausalLM):
         try:
             self.load_adapter(str(folder), "default")
         except RuntimeError as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise UserError(f"{folder}: the adapter does not fit its base: {first_line}") from None
+            raise does_not_fit(folder, error) from None
+
+
+def does_not_fit(adapter: Path, error: Exception) -> UserError:
+    """What to raise for an adapter that peft could not put on its base."""
+    said = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
+    return UserError(f"{adapter}: the adapter does not fit its base: {said}")
 
 
 def check_tuning(recipe: Recipe) -> None:

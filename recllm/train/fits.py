@@ -30,17 +30,29 @@ def check_memory(recipe: Recipe, arguments: Any, rows: int, length: int) -> None
     Raises:
         UserError: it needs more memory than the GPU has; says what would fit.
     """
-    spread = any(os.environ.get(name, "").lower() in ("1", "true") for name in SPREADING)
-    if not torch.cuda.is_available() or spread or recipe.model.name is None:
+    available = _gpu_memory()
+    if available is None or recipe.model.name is None:
         return
     size = _size(recipe, rows)
-    available = torch.cuda.get_device_properties(0).total_memory
     if size is not None:
-        require_room(size, _job(recipe, arguments, rows, length), available)
+        accumulated = None if recipe.sft.batch_size else arguments.gradient_accumulation_steps
+        require_room(size, _job(recipe, arguments, rows, length), available, accumulated)
 
 
-def require_room(size: ModelSize, job: Job, available: float) -> None:
+def _gpu_memory() -> int | None:
+    """The bytes of the GPU; None without one, and where several hold parts of the model."""
+    spread = any(os.environ.get(name, "").lower() in ("1", "true") for name in SPREADING)
+    if spread or not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_properties(0).total_memory
+
+
+def require_room(size: ModelSize, job: Job, available: float, accumulated: int | None = 1) -> None:
     """Refuse a job that needs more than the available bytes.
+
+    Args:
+        accumulated: over how many batches gradients are accumulated; None where that follows from
+            the recipe's sft.batch_size, beside which it must not be given.
 
     Raises:
         UserError: it does; says what would fit.
@@ -51,7 +63,7 @@ def require_room(size: ModelSize, job: Job, available: float) -> None:
     accumulation = "with sft.trainer.gradient_accumulation_steps: {}"
     fitting = [
         f"model.tuning: {other.tuning}, sft.trainer.per_device_train_batch_size: {other.batch}"
-        + (f" {accumulation.format(steps)}" if steps > 1 else "")
+        + (f" {accumulation.format(steps * accumulated)}" if accumulated and steps > 1 else "")
         for other, steps in what_fits(size, job, available)
     ]
     advice = "; or ".join(fitting) or "a smaller model, or shorter histories (prompts.max_history)"

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tunable import (
@@ -18,7 +17,9 @@ from tunable import (
     logits,
     make_catalog,
     make_section,
+    name_base,
     save_base,
+    save_plain_adapter,
     tune,
 )
 
@@ -172,7 +173,7 @@ def test_an_adapter_that_lacks_weights(adapter: Path, lost: str) -> None:
 def test_weights_of_other_shapes(adapter: Path) -> None:
     file = adapter / "adapter_model.safetensors"
     save_file({k: w[:, :-1].contiguous() for k, w in load_file(file).items()}, file)
-    with pytest.raises(UserError, match="does not fit its base"):
+    with pytest.raises(UserError, match=r"does not fit its base: .* size mismatch for "):
         Recommender.load(adapter)
 
 
@@ -214,20 +215,6 @@ def test_an_adapter_is_merged_before_it_is_tuned_further(
             Recommender.load(tmp_path / "second")
 
 
-def save_plain_adapter(base: str, folder: Path, seed: int = 5) -> torch.Tensor:
-    """As another program makes one; the model's logits on a few tokens."""
-    torch.manual_seed(seed)
-    model = get_peft_model(
-        load_model(base, torch.float32), LoraConfig(r=2, target_modules=["q_proj", "down_proj"])
-    )
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    model.save_pretrained(str(folder))
-    with torch.no_grad():
-        return model.eval()(torch.tensor([[3, 4, 5]])).logits
-
-
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_a_plain_adapter_is_merged_before_it_is_tuned_further(tmp_path: Path, tuning: str) -> None:
     base = save_base(tmp_path / "base")
@@ -249,12 +236,40 @@ def test_a_plain_adapter_without_safetensors_or_base_is_refused(tmp_path: Path) 
     with pytest.raises(UserError, match=r"expected an adapter's weights in .*safetensors"):
         tune(make_section(str(folder)))
     (folder / "adapter_model.bin").rename(folder / "adapter_model.safetensors")
-    config = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(
-        json.dumps(config | {"base_model_name_or_path": None})
-    )
+    name_base(folder, None)
     with pytest.raises(UserError, match="expected base_model_name_or_path"):
         tune(make_section(str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("other", "options", "said"),
+    [
+        ({"hidden": 64}, {}, "size mismatch"),
+        ({"layers": 1}, {}, "4 weights are not in both, such as .*layers.1"),
+        ({"layers": 3}, {}, "4 weights are not in both, such as .*layers.2"),
+        ({}, {"trainable_token_indices": [2, 299]}, None),
+        ({"rows": 290}, {"trainable_token_indices": [2, 299]}, "index 299 is out of bounds"),
+    ],
+    ids=["width", "fewer layers", "more layers", "the same", "fewer rows"],
+)
+def test_a_plain_adapter_on_another_base_is_refused(
+    tmp_path: Path, other: dict[str, int], options: dict[str, Any], said: str | None
+) -> None:
+    folder = tmp_path / "instructed"
+    save_plain_adapter(save_base(tmp_path / "base"), folder, **options)
+    rows = other.pop("rows", None)
+    base = save_base(tmp_path / "other", **other)
+    if rows is not None:
+        model: Any = load_model(base, torch.float32)
+        model.resize_token_embeddings(rows)
+        model.save_pretrained(base)
+        train_tokenizer(["x"], 280).save_pretrained(base)
+    name_base(folder, base)
+    if said is None:
+        load_merged(folder, torch.float32)
+        return
+    with pytest.raises(UserError, match=f"{folder}: the adapter does not fit its base: .*{said}"):
+        load_merged(folder, torch.float32)
 
 
 @pytest.mark.parametrize("items", [ITEMS - 4, ITEMS, ITEMS + 9])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from recllm.config.loading import load_recipe
 from recllm.errors import UserError
 from recllm.models.memory import (
     GIB,
@@ -24,6 +25,13 @@ from recllm.train.fits import require_room
 LARGE = AutoConfig.for_model(
     "qwen2", vocab_size=152_064, hidden_size=3584, intermediate_size=18_944, num_hidden_layers=28,
     num_attention_heads=28, num_key_value_heads=4, tie_word_embeddings=False,
+)  # fmt: skip
+
+
+#: Qwen2.5-1.5B, from its configuration.
+MIDDLE = AutoConfig.for_model(
+    "qwen2", vocab_size=151_936, hidden_size=1536, intermediate_size=8960, num_hidden_layers=28,
+    num_attention_heads=12, num_key_value_heads=2, tie_word_embeddings=True,
 )  # fmt: skip
 
 
@@ -107,6 +115,19 @@ def test_what_does_not_fit_is_refused_with_what_would(large: ModelSize) -> None:
         require_room(large, advised, 24 * GIB)
         with pytest.raises(UserError):
             require_room(large, replace(advised, batch=2 * advised.batch), 24 * GIB)
+
+
+def test_the_recipe_for_one_24_gb_gpu_fits_it() -> None:
+    recipe = load_recipe("single-24gb-gpu")
+    section, lora, rows = recipe.model, recipe.model.lora, recipe.sid.levels * recipe.sid.codes
+    assert section.name == "Qwen/Qwen2.5-1.5B" and lora is not None and lora.train_sid_rows
+    size = model_size(MIDDLE, MIDDLE.vocab_size + rows)
+    assert size.total == pytest.approx(1.54e9, rel=0.01)  # as its card says
+    batch = recipe.sft.trainer["per_device_train_batch_size"]
+    job = Job(section.tuning, lora.rank, rows, batch, length=1024)  # 20 titles and their SIDs
+    assert estimate(size, job).total < 0.8 * 24 * 10**9
+    with pytest.raises(UserError):
+        require_room(size, replace(job, tuning="full", length=512), 24 * 10**9)
 
 
 def test_where_nothing_fits_a_smaller_model_is_advised(large: ModelSize) -> None:

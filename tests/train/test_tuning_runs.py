@@ -1,7 +1,10 @@
 """Runs that tune an adapter: checkpoints, resuming, losses, and what is refused before training."""
 
 import json
+import re
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +14,10 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file
 from stopping import interrupted_at_evaluation
-from tunable import save_base
+from tunable import name_base, save_base, save_plain_adapter
 
 from recllm.models.recommender import Recommender
+from recllm.models.tokenizers import train_tokenizer
 from recllm.models.tuned import TunedModel
 from recllm.train import fits
 from recllm.train.trainer import RecommenderTrainer
@@ -47,6 +51,14 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def train(folder: Path, base: str, *overrides: str) -> Outcome:
     return recllm("sft", write_recipe(folder, base), *overrides)
+
+
+def one_line(outcome: Outcome) -> str:
+    assert outcome.code == 2, outcome
+    assert "Traceback" not in outcome.err
+    (line,) = (line for line in outcome.err.splitlines() if line.startswith("recllm: "))
+    assert outcome.err.endswith(f"{line}\n")
+    return line
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -181,10 +193,33 @@ def test_an_adapter_without_its_base_is_refused_before_any_work(tmp_path: Path, 
     assert train(tmp_path / "first", own, "sft.trainer.max_steps=2").code == 0
     adapter = str(tmp_path / "first" / "run" / "model")
     save_base(tmp_path / "own", seed=4)
-    outcome = train(tmp_path / "second", adapter)
-    assert outcome.code == 2
-    assert "where there is another model now" in outcome.err
+    line = one_line(train(tmp_path / "second", adapter))
+    assert "where there is another model now" in line
     assert not (tmp_path / "second" / "cache").exists()
+
+
+def test_an_adapter_of_another_program_on_the_wrong_base_is_refused(
+    tmp_path: Path, base: str
+) -> None:
+    plain = tmp_path / "plain"
+    save_plain_adapter(base, plain)
+    name_base(plain, save_base(tmp_path / "wider", tied=False, hidden=64))
+    line = one_line(train(tmp_path, str(plain)))
+    assert f"{plain}: the adapter does not fit its base: " in line
+    assert not list((tmp_path / "cache" / "sft").glob("*/model"))
+
+
+def test_a_checkpoint_whose_tokenizer_lacks_its_sids_is_refused_before_training(
+    tmp_path: Path, base: str
+) -> None:
+    assert train(tmp_path / "first", base, "sft.trainer.max_steps=2").code == 0
+    checkpoint = shutil.copytree((tmp_path / "first" / "run" / "model").resolve(), tmp_path / "bad")
+    train_tokenizer(["other text"], 300).save_pretrained(checkpoint)
+    said = f"{checkpoint}: the tokenizer lacks 32 SID tokens of this index, such as <a_0>"
+    assert said in one_line(train(tmp_path / "second", str(checkpoint)))
+    assert not list((tmp_path / "second" / "cache").glob("prompts/*/train.parquet"))
+    recipe = write_recipe(tmp_path / "first", base)
+    assert said in one_line(recllm("eval", recipe, "--checkpoint", str(checkpoint)))
 
 
 def test_other_sids_than_a_checkpoints_are_refused_before_prompts(
@@ -192,9 +227,8 @@ def test_other_sids_than_a_checkpoints_are_refused_before_prompts(
 ) -> None:
     assert train(tmp_path / "first", base, "sft.trainer.max_steps=2").code == 0
     adapter = str(tmp_path / "first" / "run" / "model")
-    outcome = train(tmp_path / "second", adapter, "sid.quantizer=random")
-    assert outcome.code == 2
-    assert "was trained with other SIDs than this run's" in outcome.err
+    line = one_line(train(tmp_path / "second", adapter, "sid.quantizer=random"))
+    assert "was trained with other SIDs than this run's" in line
     assert not list((tmp_path / "second" / "cache").glob("prompts/*/train.parquet"))
     outcome = train(tmp_path / "second", adapter, "sft.trainer.max_steps=2")
     assert outcome.code == 0, outcome.err
@@ -217,28 +251,45 @@ def test_rows_alone_need_sids(tmp_path: Path, base: str) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-class SmallGPU:
-    total_memory = 2**18
+def gpu(monkeypatch: pytest.MonkeyPatch, memory: int) -> None:
+    monkeypatch.setattr(fits, "_gpu_memory", lambda: memory)
 
 
-def test_what_does_not_fit_the_gpu_is_refused(
+def test_what_does_not_fit_the_gpu_is_refused_before_any_work(
     tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gpu(monkeypatch, 2**16)
+    line = one_line(train(tmp_path, base))
+    assert "model.tuning: lora with 32 rows at once needs at least " in line
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "accumulation"), [((), 4), (("sft.batch_size=64",), None)], ids=["steps", "rows"]
+)
+def test_rows_that_do_not_fit_the_gpu_are_refused_with_what_would(
+    tmp_path: Path, base: str, overrides: tuple[str, ...], accumulation: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    gpu(monkeypatch, 3 * 2**20)  # for the weights, and for some of the rows
+    line = one_line(train(tmp_path, base, *overrides))
+    assert re.search(r"with 32 rows of up to \d+ tokens at once needs at least ", line)
+    assert not list((tmp_path / "cache" / "sft").glob("*/model"))
+    advised = line.split("what would fit: ")[1].split("; or ")[0]
+    assert ("gradient_accumulation_steps" in advised) == (accumulation is not None)
+    settings = re.findall(r"([\w.]+): (\w+)", advised)
+    outcome = train(
+        tmp_path, base, *overrides, *("=".join(s) for s in settings), "sft.trainer.max_steps=2"
+    )
+    assert outcome.code == 0, outcome.err
+
+
+def test_a_gpu_that_holds_a_part_of_the_model_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fits.torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(fits.torch.cuda, "get_device_properties", lambda _: SmallGPU)
-    from recllm.config.loading import load_recipe
-    from recllm.errors import UserError
-
-    recipe = load_recipe(write_recipe(tmp_path, base), ())
-
-    class Arguments:
-        per_device_train_batch_size = 32
-        bf16, fp16, optim = False, False, "adamw_torch"
-
-    with pytest.raises(UserError, match="with 32 rows of up to 99 tokens at once needs at least"):
-        fits.check_memory(recipe, Arguments, 32, 99)
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    fits.check_memory(recipe, Arguments, 32, 99)
-    monkeypatch.delenv("ACCELERATE_USE_FSDP")
-    monkeypatch.setattr(SmallGPU, "total_memory", 2**30)
-    fits.check_memory(recipe, Arguments, 32, 99)
+    for name in fits.SPREADING:
+        monkeypatch.setenv(name, "true")
+        assert fits._gpu_memory() is None
+        monkeypatch.delenv(name)
+    properties = SimpleNamespace(total_memory=2**30)
+    monkeypatch.setattr(fits.torch.cuda, "get_device_properties", lambda _: properties)
+    assert fits._gpu_memory() == 2**30
