@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Prompts(Stage):
     name = "prompts"
     parents = ("filter", "split", "sid")
     seeded = True
-    publishes: ClassVar[dict[str, str]] = {"samples.md": "samples.md"}
+    publishes: Mapping[str, str] = {"samples.md": "samples.md"}
 
     def settings(self) -> dict[str, Any]:
         """The tokenizer, the template and the mix of tasks, files by their content."""

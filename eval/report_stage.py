@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from recllm.artifacts.manifest import Manifest
 from recllm.artifacts.stage import Stage
@@ -21,7 +21,7 @@ class Report(Stage):
 
     name = "report"
     version = 5  # phrasings and item search
-    publishes: ClassVar[dict[str, str]] = {"report.html": "report.html", "report.md": "report.md"}
+    publishes: Mapping[str, str] = {"report.html": "report.html", "report.md": "report.md"}
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from recllm.artifacts.stage import Stage
 from recllm.config.schema import Recipe
@@ -18,7 +18,7 @@ class Eval(Stage):
     name = "eval"
     version = 4  # states the task that the model is asked by
     seeded = True
-    publishes: ClassVar[dict[str, str]] = {
+    publishes: Mapping[str, str] = {
         "metrics.json": "eval/metrics.json",
         "predictions.parquet": "eval/predictions.parquet",
     }

@@ -3,6 +3,8 @@
 import time
 from collections import defaultdict
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator
 
@@ -43,11 +45,11 @@ class GroupFigures:
         sums |= {f"rewards/{name}": part[exists].sum() for name, part in groups.parts.items()}
         values = torch.tensor([float(value) for value in sums.values()], dtype=torch.float64)
         device = self._accelerator.device
-        total = self._accelerator.reduce(values.to(device), reduction="sum")
+        total: Any = self._accelerator.reduce(values.to(device), reduction="sum")
         for name, value in zip(sums, total.tolist(), strict=True):
             self._sums[name] += value
         self._sums["rolled_out_seconds"] += seconds
-        everyones = self._accelerator.gather(groups.drawn.items.to(device).flatten())
+        everyones: Any = self._accelerator.gather(groups.drawn.items.to(device).flatten())
         there = everyones[everyones >= 0]
         self._means["distinct_items"].append(there.unique().numel() / max(there.numel(), 1))
 

@@ -82,9 +82,10 @@ class GroupTrainer(Measured, GRPOTrainer):
         beta, synced = args.beta, args.sync_ref_model
         args.beta, args.sync_ref_model = 0.0, False
         places = Dataset.from_dict({"prompt": list(range(len(rows)))})
+        unused: Any = _unused_reward
         super().__init__(
             model,
-            _unused_reward,
+            unused,
             args,
             train_dataset=places,
             eval_dataset=places.select([0]),  # asked for, but `measure` takes its place
@@ -116,8 +117,8 @@ class GroupTrainer(Measured, GRPOTrainer):
         args = self.args
         return args.per_device_train_batch_size * args.steps_per_generation // self.generations
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        del train_dataset
+    def _get_train_sampler(self, dataset: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        del dataset
         args = self.args
         return GroupBatches(
             len(self.rows),
@@ -140,7 +141,7 @@ class GroupTrainer(Measured, GRPOTrainer):
         if self._first_step is None:  # a training that goes on has done steps before
             before = self.state.global_step * self.args.gradient_accumulation_steps
             self._first_step = before - self._step
-        done = self._first_step + self._step
+        done = self._first_step + int(self._step)
         if done % self.small_steps == 0 or not self._micro_batches:
             places = [row["prompt"] for row in inputs]
             batch = self._roll_out(places, done // self.small_steps)

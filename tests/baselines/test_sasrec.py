@@ -72,7 +72,8 @@ def plain_states(network: Network, sequence: list[int], settings: SasrecSection)
     items = torch.tensor(sequence + [0] * pads)
     hidden = network.items(items) + network.places(torch.arange(settings.max_length))
     size = settings.width // settings.heads
-    for layer in network.layers:
+    layers: Any = network.layers
+    for layer in layers:
         normed = layer.attention_norm(hidden)
         query, key, value = layer.to_attend(normed).split(settings.width, dim=1)
         attended = []

@@ -1,12 +1,10 @@
 """SIGKILL in the middle of an epoch: training goes on to the weights of an uninterrupted one."""
 
-import signal
-import time
 from pathlib import Path
 
-import psutil
 import pytest
-from faults import Place, Started
+from faults import Place
+from killing import kill_all, wait_for_checkpoint
 from transformers.trainer_callback import TrainerState
 
 from recllm.train.resume import last_whole_checkpoint
@@ -33,25 +31,6 @@ WAYS = {
         ("sft.trainer.per_device_train_batch_size=8", "sft.loss=vocab", "eval.scoring=vocab"),
     ),
 }
-
-
-def wait_for_checkpoint(started: Started, place: Place, step: int) -> None:
-    """Wait until the checkpoint of a step is whole."""
-    written = f"sft/*.partial/checkpoints/checkpoint-{step}/trainer_state.json"
-
-    def reached() -> bool:
-        time.sleep(0.01)
-        return any(place.cache.glob(written))
-
-    assert started.wait_until(reached)
-
-
-def kill_all(started: Started) -> None:
-    """Kill the command and every process that it has started, at once."""
-    parent = psutil.Process(started.process.pid)
-    for process in [*parent.children(recursive=True), parent]:
-        process.send_signal(signal.SIGKILL)
-    psutil.wait_procs([parent], timeout=60)
 
 
 @pytest.mark.parametrize("way", WAYS)
