@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 from reward_facts import make_facts, make_groups, score
 
+from recllm.config.loading import read_recipe
 from recllm.config.mistakes import explain
 from recllm.config.reward_mix import canonical_rewards, read_rewards
 from recllm.errors import UserError
@@ -86,6 +87,18 @@ def test_values_are_written_out() -> None:
         ("hit", 1.0),
     ]
     assert [share.reward.needs_vectors for share in shares] == [True, False, False]
+
+
+def test_a_recipe_that_extends_another_changes_single_rewards(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("rl: {rewards: {rank: 1, semantic: 0.5, a.b_c: 2}}")
+    own = "extends: base.yaml\nrl: {rewards: {semantic: {weight: 0.1}, a.b_c: {}, hit: 1}}"
+    (tmp_path / "own.yaml").write_text(own)
+    assert read_recipe(tmp_path / "own.yaml")["rl"]["rewards"] == {
+        "rank": 1,
+        "semantic": {"weight": 0.1},
+        "a.b_c": {"weight": 2},
+        "hit": 1,
+    }
 
 
 def test_a_function_knows_its_file(own: str, tmp_path: Path) -> None:
