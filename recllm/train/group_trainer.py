@@ -104,7 +104,7 @@ class GroupTrainer(Measured, GRPOTrainer):
         self._decoder: TreeDecoder | None = None
         self._micro_batches: list[MicroBatch] = []
         self._scored: tuple[Tensor, Tensor] | None = None
-        self._first_step: int | None = None
+        self._done: int | None = None  # small steps
 
     @property
     def small_steps(self) -> int:
@@ -138,10 +138,10 @@ class GroupTrainer(Measured, GRPOTrainer):
 
     def _prepare_inputs(self, inputs: Any) -> dict[str, Any]:
         """The whole groups of the next small step; rolled out where none are left."""
-        if self._first_step is None:  # a training that goes on has done steps before
-            before = self.state.global_step * self.args.gradient_accumulation_steps
-            self._first_step = before - self._step
-        done = self._first_step + int(self._step)
+        if self._done is None:  # a training that goes on has done steps before
+            self._done = self.state.global_step * self.args.gradient_accumulation_steps
+        done = self._done
+        self._done += 1
         if done % self.small_steps == 0 or not self._micro_batches:
             places = [row["prompt"] for row in inputs]
             batch = self._roll_out(places, done // self.small_steps)

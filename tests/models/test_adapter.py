@@ -253,7 +253,7 @@ def test_a_plain_adapter_without_safetensors_or_base_is_refused(tmp_path: Path) 
     ids=["width", "fewer layers", "more layers", "the same", "fewer rows"],
 )
 def test_a_plain_adapter_on_another_base_is_refused(
-    tmp_path: Path, other: dict[str, int], options: dict[str, Any], said: str | None
+    tmp_path: Path, other: dict[str, Any], options: dict[str, Any], said: str | None
 ) -> None:
     folder = tmp_path / "instructed"
     save_plain_adapter(save_base(tmp_path / "base"), folder, **options)

@@ -87,7 +87,7 @@ def test_a_talking_model_is_trained_and_asked_in_its_own_chat(tmp_path: Path, tu
     asked = prompts_of_training_rows(tmp_path, recommender)
     for row in rows:
         prompt = sum(label == IGNORED for label in row["labels"])
-        said = tokenizer.decode(row["input_ids"][:prompt])
+        said = str(tokenizer.decode(row["input_ids"][:prompt]))
         assert said.startswith(f"{BEGIN}{START}user\n") and said.endswith(TURN)
         assert said.count(BEGIN) == 1
         assert row["labels"][prompt:] == row["input_ids"][prompt:]
