@@ -138,10 +138,10 @@ class GroupTrainer(Measured, GRPOTrainer):
 
     def _prepare_inputs(self, inputs: Any) -> dict[str, Any]:
         """The whole groups of the next small step; rolled out where none are left."""
-        if self._done is None:  # a training that goes on has done steps before
-            self._done = self.state.global_step * self.args.gradient_accumulation_steps
-        done = self._done
-        self._done += 1
+        # A training that goes on has done steps before.
+        before = self.state.global_step * self.args.gradient_accumulation_steps
+        done = before if self._done is None else self._done
+        self._done = done + 1
         if done % self.small_steps == 0 or not self._micro_batches:
             places = [row["prompt"] for row in inputs]
             batch = self._roll_out(places, done // self.small_steps)
