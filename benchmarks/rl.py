@@ -91,8 +91,8 @@ def scoring(shape: Shape, work: Work, batches: tuple[int, ...]) -> Iterator[Row]
         theirs = measure(model, copies, groups, batches if answers_only else batches[:1], repeats)
         print(f"copied prompts{said}: {theirs}", flush=True)
         check(ours, theirs, TOLERANCE)
-        rate, peers = (work.users / scored.seconds for scored in (ours, theirs))
-        yield Row(f"scoring + backward{said}", rate, peers, "prompts/s")
+        rate, peer_rate = work.users / ours.seconds, work.users / theirs.seconds
+        yield Row(f"scoring + backward{said}", rate, peer_rate, "prompts/s")
 
 
 def step(
@@ -117,8 +117,8 @@ def step(
             flush=True,
         )
     for part, taken in (("rollouts", drawn), ("scoring + backward", scored)):
-        rate, peers = (work.users / taken[who] for who in ("recllm", "peer"))
-        yield Row(f"{name}, bf16, {device}: {part}", rate, peers, "prompts/s")
+        rate, peer_rate = work.users / taken["recllm"], work.users / taken["peer"]
+        yield Row(f"{name}, bf16, {device}: {part}", rate, peer_rate, "prompts/s")
 
 
 def run_all(small: bool) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from recllm.decoding.children import Children
 from recllm.decoding.scoring import (
     Head,
     Scoring,
-    log_mass_of_vocab,
+    log_probs_in_training,
     log_probs_over_allowed,
 )
 from recllm.decoding.tree import attention_mask
@@ -75,13 +75,12 @@ def score_paths(
         position_ids=tree.positions,
         use_cache=False,
     ).last_hidden_state
-    # Taken at once: the gradient of each indexing is as large as the head.
-    sizes = [len(alphabet) for alphabet in trie.alphabets]
-    heads = head.rows(torch.cat(trie.alphabets)).split(sizes)
-    scorer = _Scorer(head, trie, scoring, subset, states, tree, paths)
-    levels = [scorer.score(level, level_head) for level, level_head in enumerate(heads)]
-    log_probs, entropy = (torch.stack(values, dim=-1) for values in zip(*levels, strict=True))
-    return PathScores(log_probs, entropy)
+    present = paths.nodes >= 0
+    log_probs, entropy = _Scorer(head, trie, scoring, subset).score(states, tree, paths)
+    empty = torch.zeros(present.shape, device=states.device)
+    return PathScores(
+        empty.masked_scatter(present, log_probs), empty.masked_scatter(present, entropy)
+    )
 
 
 @dataclass(frozen=True)
@@ -155,49 +154,60 @@ def _slots(nodes: Tensor, used: Tensor, count: int) -> tuple[Tensor, int]:
 
 @dataclass(frozen=True)
 class _Scorer:
-    """Scores the tokens of all paths, level by level."""
+    """Scores the tokens of all paths."""
 
     head: Head
     trie: Trie
     scoring: Scoring
     subset: Subset | None
-    states: Tensor
-    tree: _Tree
-    paths: ItemPaths
 
-    def score(self, level: int, level_head: Head) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropies (rows, items) of the tokens of one level."""
-        nodes = self.paths.nodes[..., level]
-        present = nodes >= 0
-        empty = torch.zeros(nodes.shape, device=nodes.device)
-        if not bool(present.any()):
-            return empty, empty
-        # Each different token that something follows is scored once.
-        length = self.states.shape[1]
-        first = length * torch.arange(len(nodes), device=nodes.device)
-        before = (self.tree.before[..., level] + first[:, None])[present]
-        place, which = before.unique(return_inverse=True)
-        above = self.paths.nodes[..., level - 1] if level else torch.zeros_like(nodes)
-        parents = torch.empty_like(place).index_copy_(0, which, above[present])
-        hidden = self.states.flatten(0, 1)[place]
-        rows, logits = place // length, level_head.all_logits(hidden)
-        log_probs = self._log_probs(hidden, logits, parents, rows, level)
-        symbols = self.trie.symbols(nodes[present])
-        found = log_probs[which, symbols]
-        if bool(found.isneginf().any()):
+    def score(self, states: Tensor, tree: _Tree, paths: ItemPaths) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies (n,) of the n tokens that there are, path by path."""
+        present = paths.nodes >= 0
+        row, item, level = present.nonzero(as_tuple=True)
+        # Each different token that something follows is scored once, and all of them at once: the
+        # gradient of each use of the head is as large as the head.
+        length = states.shape[1]
+        place, which = (tree.before[present] + length * row).unique(return_inverse=True)
+        tokens, columns = torch.cat(self.trie.alphabets).unique(return_inverse=True)
+        scored = self._scored(states.flatten(0, 1)[place], tokens)
+
+        above = torch.where(level > 0, paths.nodes[row, item, level - 1], 0)
+        parents = torch.empty_like(place).index_copy_(0, which, above)
+        levels = torch.empty_like(place).index_copy_(0, which, level)
+        symbols = self.trie.symbols(paths.nodes[present])
+        log_probs, entropy = scored.new_zeros(len(row)), scored.new_zeros(len(row))
+        sizes = [len(alphabet) for alphabet in self.trie.alphabets]
+        for number, of_level in enumerate(columns.split(sizes)):
+            chosen = (levels == number).nonzero().squeeze(1)
+            if not len(chosen):
+                continue
+            at = torch.empty_like(place).index_copy_(
+                0, chosen, torch.arange(len(chosen), device=place.device)
+            )
+            found = scored[chosen][:, of_level]
+            if self.scoring != "vocab":
+                rows = place[chosen] // length
+                found = self._normalised(found, parents[chosen], rows, number)
+            here = (level == number).nonzero().squeeze(1)
+            uncertainty = torch.special.entr(found.detach().softmax(-1)).sum(-1)
+            mine = at[which[here]]
+            log_probs = log_probs.index_copy(0, here, found[mine, symbols[here]])
+            entropy = entropy.index_copy(0, here, uncertainty[mine])
+        if bool(log_probs.isneginf().any()):
             raise ValueError("expected items that their rows may return, found another")
-        entropy = torch.special.entr(log_probs.detach().softmax(-1)).sum(-1)
-        return empty.masked_scatter(present, found), empty.masked_scatter(present, entropy[which])
+        return log_probs, entropy
 
-    def _log_probs(
-        self, hidden: Tensor, logits: Tensor, parents: Tensor, rows: Tensor, level: int
-    ) -> Tensor:
-        """log p (n, codes) of the level's tokens after n parents, of which each is in a row."""
+    def _scored(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """(n, tokens): log p over the vocabulary, or logits where that is not asked for."""
+        if self.scoring == "vocab":
+            return log_probs_in_training(hidden, self.head, tokens)
+        return self.head.logits(hidden, tokens)
+
+    def _normalised(self, logits: Tensor, parents: Tensor, rows: Tensor, level: int) -> Tensor:
+        """log p of a level's tokens (n, codes) after n parents, of which each is in a row."""
         if self.scoring == "level":
             return logits.log_softmax(-1)
-        if self.scoring == "vocab":
-            tokens = self.trie.alphabets[level]
-            return logits - log_mass_of_vocab(hidden, self.head, tokens, logits)[:, None]
         subset = self.subset
         if subset is not None:
             subset = replace(subset, offset=subset.offset[rows])

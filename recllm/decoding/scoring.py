@@ -1,6 +1,5 @@
 """Log-probabilities of a few rows of the head, in fp32, under the three normalisations."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -49,23 +48,9 @@ class Head:
         The logits of a bf16 model would be rounded to steps of 0.1, and many beams would tie. So
         autocast is off here.
         """
-        return self.rows(rows).all_logits(hidden)
-
-    def rows(self, rows: Tensor) -> "Head":
-        """The head that has some of the rows alone."""
-        return Head(self.weight[rows], None if self.bias is None else self.bias[rows])
-
-    def split(self, sizes: Sequence[int]) -> list["Head"]:
-        """Heads of the first rows, of the next and so on, so many each."""
-        weights = self.weight.split([*sizes])
-        biases = [None] * len(weights) if self.bias is None else self.bias.split([*sizes])
-        return [Head(*parts) for parts in zip(weights, biases, strict=True)]
-
-    def all_logits(self, hidden: Tensor) -> Tensor:
-        """The logits of every row, as `logits` computes them."""
-        bias = None if self.bias is None else self.bias.float()
+        bias = None if self.bias is None else self.bias[rows].float()
         with torch.autocast(hidden.device.type, enabled=False):
-            return F.linear(hidden.float(), self.weight.float(), bias)
+            return F.linear(hidden.float(), self.weight[rows].float(), bias)
 
 
 def log_probs_over_vocab(hidden: Tensor, head: Head, rows: Tensor, chunk: int = 8192) -> Tensor:
@@ -94,42 +79,40 @@ def log_probs_over_vocab(hidden: Tensor, head: Head, rows: Tensor, chunk: int = 
     return logits - total.unsqueeze(-1)
 
 
-def log_mass_of_vocab(
-    hidden: Tensor,
-    head: Head,
-    rows: Tensor,
-    logits: Tensor,
-    logits_bytes: int = LOGITS_BYTES,
+def log_probs_in_training(
+    hidden: Tensor, head: Head, rows: Tensor, logits_bytes: int = LOGITS_BYTES
 ) -> Tensor:
-    """What is subtracted from logits for log p over the whole vocabulary, for training.
+    """As `log_probs_over_vocab`, with the backward pass in mind.
 
-    It is `log_probs_over_vocab`'s, with memory for the backward pass in mind: parts of `hidden`
-    are computed twice where all their logits would not fit, and the head is never cut, since the
-    gradient of each slice would be as large as the head.
+    Parts of `hidden` are computed twice where all their logits would not fit into memory, and the
+    head is used as a whole: the gradient of every slice of it would be as large as the head.
 
     Args:
         hidden: (n, hidden size).
         head: the output layer.
         rows: (k,) distinct token ids.
-        logits: (n, k) those of `rows`, in fp32.
         logits_bytes: what the logits of one part may take.
 
     Returns:
-        (n,) fp32.
+        (n, k) fp32.
     """
     size = max(1, logits_bytes // (4 * len(head.weight)))
     if len(hidden) <= size:
-        return _log_mass(hidden, head, rows, logits)
+        return _log_probs(hidden, head, rows)
     parts = [
-        checkpoint(_log_mass, part, head, rows, known, use_reentrant=False)
-        for part, known in zip(hidden.split(size), logits.split(size), strict=True)
+        checkpoint(_log_probs, part, head, rows, use_reentrant=False) for part in hidden.split(size)
     ]
     return torch.cat(parts)
 
 
-def _log_mass(hidden: Tensor, head: Head, rows: Tensor, logits: Tensor) -> Tensor:
-    every = F.linear(hidden.to(head.weight.dtype), head.weight, head.bias).float()
-    return every.index_copy_(-1, rows, logits).logsumexp(-1)
+def _log_probs(hidden: Tensor, head: Head, rows: Tensor) -> Tensor:
+    every = F.linear(hidden.to(head.weight.dtype), head.weight, head.bias)
+    if every.dtype == torch.float32:
+        logits = every[:, rows]
+    else:
+        logits = head.logits(hidden, rows)
+        every = every.float().index_copy(-1, rows, logits)
+    return logits - every.logsumexp(-1, keepdim=True)
 
 
 def log_probs_over_level(hidden: Tensor, head: Head, rows: Tensor) -> Tensor:

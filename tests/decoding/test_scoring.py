@@ -7,7 +7,7 @@ from torch import nn
 from recllm.decoding.batching import pad_prompts, plan_batches
 from recllm.decoding.scoring import (
     Head,
-    log_mass_of_vocab,
+    log_probs_in_training,
     log_probs_over_allowed,
     log_probs_over_level,
     log_probs_over_vocab,
@@ -99,16 +99,26 @@ def test_prompts_are_padded_on_the_right() -> None:
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("logits_bytes", [1, 4 * 20 * 2, 10**6])
-def test_log_mass_is_the_log_softmax_and_has_its_gradient(bias: bool, logits_bytes: int) -> None:
+def test_in_training_it_is_the_log_softmax_and_has_its_gradient(
+    bias: bool, logits_bytes: int
+) -> None:
     head, hidden = make_head(bias=bias)
     hidden = hidden.flatten(0, 1)
     inputs = [t.requires_grad_() for t in (hidden, head.weight, head.bias) if t is not None]
     expected = nn.functional.linear(hidden, head.weight, head.bias).log_softmax(-1)[:, ROWS]
     wanted = torch.autograd.grad(expected.square().sum(), inputs)
-    logits = head.logits(hidden, ROWS)
-    found = logits - log_mass_of_vocab(hidden, head, ROWS, logits, logits_bytes)[:, None]
+    found = log_probs_in_training(hidden, head, ROWS, logits_bytes)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad(found.square().sum(), inputs), wanted)
+
+
+def test_in_training_in_bfloat16_it_is_as_exact_as_in_decoding() -> None:
+    head, hidden = make_head(bias=True, dtype=torch.bfloat16)
+    hidden = hidden.flatten(0, 1)
+    found = log_probs_in_training(hidden, head, ROWS)
+    torch.testing.assert_close(found, log_probs_over_vocab(hidden, head, ROWS), atol=0.01, rtol=0)
+    exact = head.logits(hidden, ROWS)
+    torch.testing.assert_close(found.diff(dim=-1), exact.diff(dim=-1))
 
 
 def test_logits_are_exact_under_autocast() -> None:
