@@ -12,6 +12,8 @@ METRICS = {
     "tiny/bigrec": "hit@10",
     "tiny/lcrec": "hit@10",
     "tiny/minionerec-sft": "hit@10",
+    "tiny/minionerec-rl": "hit@10",
+    "tiny/minionerec-rl-lora": "hit@10",
 }
 
 
