@@ -101,6 +101,13 @@ class RlSection(Section):
         return self
 
     @model_validator(mode="after")
+    def _rewards_are_scaled_in_groups(self) -> "RlSection":
+        scale = self.trainer.get("scale_rewards", "group")
+        if scale not in ("group", "none"):
+            raise ValueError(f"trainer.scale_rewards: expected group or none, found {scale!r}")
+        return self
+
+    @model_validator(mode="after")
     def _one_batch_size(self) -> "RlSection":
         if self.batch_size and "gradient_accumulation_steps" in self.trainer:
             raise ValueError(

@@ -224,15 +224,8 @@ class GroupTrainer(Measured, GRPOTrainer):
     def _draw(self, places: Sequence[int], number: int, attempt: int) -> GroupBatch:
         rows = self.rows.select(places)
         keys = torch.tensor(places) + attempt * len(self.rows)
-        if self._decoder is None:  # only now the model is where it is trained
-            self._decoder = TreeDecoder(
-                self.causal_lm,
-                self.recommender.trie,
-                beams=self.generations,
-                scoring=self.scoring,
-            )
         drawn = self.rollout.draw(
-            self._decoder,
+            self._search(),
             rows.prompts,
             torch.from_numpy(rows.targets).long(),
             generations=self.generations,
@@ -241,6 +234,19 @@ class GroupTrainer(Measured, GRPOTrainer):
         )
         scores = self.rewards.score(seen_by_rewards(rows, drawn))
         return GroupBatch(rows, drawn, scores.total, scores.parts)
+
+    def _search(self) -> TreeDecoder:
+        """The decoding engine; made only when the model is where it is trained."""
+        if self._decoder is None:
+            # It compares what it computes with the model's own logits, which autocast would round.
+            with torch.autocast(self.accelerator.device.type, enabled=False):
+                self._decoder = TreeDecoder(
+                    self.causal_lm,
+                    self.recommender.trie,
+                    beams=self.generations,
+                    scoring=self.scoring,
+                )
+        return self._decoder
 
     def _request(self, rows: RlRows, items: Tensor) -> PathRequest:
         exclude = rows.histories if self.exclude_history else None

@@ -259,6 +259,8 @@ class Rl(TrainingStage):
             "max_completion_length": depth,
             "disable_dropout": True,
             "gradient_checkpointing": False,
+            # An objective that is an expectation is one of the rewards as they are.
+            "scale_rewards": "none" if section.rollout.weighs_by_policy else "group",
             **ALGORITHMS[section.algorithm],
         }
         return trainer_arguments(

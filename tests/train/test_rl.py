@@ -189,9 +189,44 @@ def test_hard_prompts_first_and_a_checkpoint_of_another_run(run: Run, tmp_path: 
     assert "trained with other SIDs than this run's" in outcome.err
 
 
+def test_mixed_precision_and_a_teacher(run: Run, tmp_path: Path) -> None:
+    outcome = run(
+        "rl.trainer.bf16=true", "rl.rollout=beam_risk", "rl.add_target=true",
+        "rl.rewards={rank: null, ndcg: 1, collaborative: 0.3, semantic: 0.2, popularity: 0.1}",
+        "rl.trainer.num_train_epochs=1", "sasrec={width: 16, epochs: 2}",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    rows = [row for row in log_of(tmp_path / "run") if "reward" in row]
+    assert all(row["group_hit_rate"] == 1 for row in rows)  # the target is added
+    assert all(0 < row["rewards/collaborative"] <= 1 for row in rows)
+    assert "sasrec" in outcome.out
+
+
+def test_a_reward_of_ones_own_must_give_numbers(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_rewards.py").write_text(
+        "import numpy as np\n"
+        "def fine(groups): return (groups.items % 7) / 7\n"
+        "def broken(groups): return np.full(groups.items.shape, np.nan)\n"
+        "def short(groups): return np.zeros(3)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    one_step = "rl.trainer.max_steps=1"
+    assert run("rl.rewards={own_rewards.fine: 1.0}", one_step).code == 0
+    assert "rewards/own_rewards.fine" in log_of(tmp_path / "run")[1]
+    for name, says in (("broken", "found nan for item"), ("short", "found shape (3,)")):
+        outcome = run(f"rl.rewards={{own_rewards.{name}: 1.0}}", one_step)
+        assert outcome.code == 2, outcome.err
+        assert f"the reward 'own_rewards.{name}': expected one finite number" in outcome.err
+        assert says in outcome.err
+        assert "Traceback" not in outcome.err
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
+        (["rl.trainer.scale_rewards=batch"], "trainer.scale_rewards: expected group or none"),
         (["rl.rewards={rnak: 1}"], "unknown reward 'rnak'; did you mean 'rank'?"),
         (["rl.rewards={rank: -1}"], "weight"),
         (["rl.rollout=beams"], "unknown rollout 'beams'; did you mean 'beam'?"),
