@@ -161,7 +161,7 @@ class GroupTrainer(Measured, GRPOTrainer):
         Args:
             number: of the rollouts before this one.
         """
-        with in_eval_mode(self.causal_lm), self.accelerator.autocast():
+        with in_eval_mode(self.causal_lm):
             began = time.perf_counter()
             groups, thrown_away = self._groups_with_signal(places, number)
             self.figures.rolled_out(groups, thrown_away, time.perf_counter() - began)
@@ -224,28 +224,28 @@ class GroupTrainer(Measured, GRPOTrainer):
     def _draw(self, places: Sequence[int], number: int, attempt: int) -> GroupBatch:
         rows = self.rows.select(places)
         keys = torch.tensor(places) + attempt * len(self.rows)
-        drawn = self.rollout.draw(
-            self._search(),
-            rows.prompts,
-            torch.from_numpy(rows.targets).long(),
-            generations=self.generations,
-            seeds=row_seeds(self.args.seed, keys, number),
-            exclude=rows.histories if self.exclude_history else None,
-        )
+        search = self._search()
+        with self.accelerator.autocast():
+            drawn = self.rollout.draw(
+                search,
+                rows.prompts,
+                torch.from_numpy(rows.targets).long(),
+                generations=self.generations,
+                seeds=row_seeds(self.args.seed, keys, number),
+                exclude=rows.histories if self.exclude_history else None,
+            )
         scores = self.rewards.score(seen_by_rewards(rows, drawn))
         return GroupBatch(rows, drawn, scores.total, scores.parts)
 
     def _search(self) -> TreeDecoder:
         """The decoding engine; made only when the model is where it is trained."""
         if self._decoder is None:
-            # It compares what it computes with the model's own logits, which autocast would round.
-            with torch.autocast(self.accelerator.device.type, enabled=False):
-                self._decoder = TreeDecoder(
-                    self.causal_lm,
-                    self.recommender.trie,
-                    beams=self.generations,
-                    scoring=self.scoring,
-                )
+            self._decoder = TreeDecoder(
+                self.causal_lm,
+                self.recommender.trie,
+                beams=self.generations,
+                scoring=self.scoring,
+            )
         return self._decoder
 
     def _request(self, rows: RlRows, items: Tensor) -> PathRequest:
@@ -258,7 +258,8 @@ class GroupTrainer(Measured, GRPOTrainer):
         at_once = self.args.per_device_train_batch_size // self.generations
         log_probs, entropies = [], []
         for start in range(0, len(request.prompts), at_once):
-            scored = model(paths=request.part(slice(start, start + at_once)))
+            with self.accelerator.autocast():
+                scored = model(paths=request.part(slice(start, start + at_once)))
             log_probs.append(scored["log_probs"])
             entropies.append(scored["entropy"])
         return torch.cat(log_probs), torch.cat(entropies)

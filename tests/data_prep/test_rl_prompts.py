@@ -26,8 +26,8 @@ rl:
 
 
 def artifact(folder: Path, stage: str) -> Path:
-    (path,) = (folder / "cache" / stage).iterdir()
-    return path
+    (manifest,) = (folder / "cache" / stage).glob("*/manifest.json")
+    return manifest.parent
 
 
 def test_prompts_are_those_of_fine_tuning_keyed_by_row(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_prompts_are_those_of_fine_tuning_keyed_by_row(tmp_path: Path) -> None:
     for i in of_log:
         at = place[asked[i]["row"]]
         assert rows.targets[i] == train.target[at]
-        assert rows.histories[i].tolist() == train.history(at).tolist()
+        assert list(rows.histories[i]) == train.history(at).tolist()
     items = read_index(artifact(tmp_path, "sid") / "sids.parquet")
     of_catalog = [i for i, row in enumerate(asked) if row["row"] is None]
     assert sorted(rows.targets[of_catalog].tolist()) == list(range(len(items)))
