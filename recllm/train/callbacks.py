@@ -15,6 +15,9 @@ from recllm.progress import progress
 
 log = logging.getLogger(__name__)
 
+#: What is said of the training, if it is logged; the last one of them.
+TRAINED = {"loss": "training loss", "group_hit_rate": "target among those rolled out"}
+
 
 class MetricsFile(TrainerCallback):
     """Keeps `metrics.jsonl` equal to the trainer's log, also after a resumed run."""
@@ -63,7 +66,7 @@ class StepBar(TrainerCallback):
 
 
 class EpochLines(TrainerCallback):
-    """One line an evaluation: how far, the last loss or reward, the validation metrics."""
+    """One line an evaluation: how far, how the training goes, the validation metrics."""
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
@@ -78,9 +81,10 @@ class EpochLines(TrainerCallback):
         """Say it."""
         del control
         metrics: dict[str, float] = given["metrics"]
-        name = "reward" if any("reward" in row for row in state.log_history) else "loss"
-        values = [row[name] for row in state.log_history if name in row]
-        trained = f"training {name} {values[-1]:.3f}, " if values else ""
+        trained = ""
+        for name, said in TRAINED.items():
+            values = [row[name] for row in state.log_history if name in row]
+            trained = f"{said} {values[-1]:.3f}, " if values else trained
         figures = [f"{name.removeprefix('eval_')} {value:.4f}" for name, value in metrics.items()]
         log.info(
             "%s: epoch %.3g of %g, step %s of %s: %svalidation %s",

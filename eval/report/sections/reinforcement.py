@@ -6,9 +6,9 @@ from recllm.eval.report.inputs import ReportInputs, finite
 
 _PART = "rewards/"
 _ROLLOUTS = {
-    "group_hit_rate": "groups with the target",
-    "silent_groups": "groups without signal",
-    "replaced_groups": "groups replaced",
+    "group_hit_rate": "with the target",
+    "silent_groups": "without signal",
+    "replaced_groups": "replaced",
     "distinct_items": "distinct items",
 }
 _SPEED = ("rollouts_per_second", "rollout_share")
@@ -26,7 +26,7 @@ def build(inputs: ReportInputs) -> Section | None:
     rollouts = [curve(log, key, label) for key, label in _ROLLOUTS.items()]
     plots: list[Plot | None] = [
         curves_plot("reward", rewards, "reward", "Mean over the items that were rolled out"),
-        curves_plot("rollouts", rollouts, "share", "Of the groups; distinct items: of all items"),
+        curves_plot("rollouts", rollouts, "share", "Groups; distinct items: of all that were rolled out"),
         curves_plot("kl", [curve(log, "kl", "KL")], "nats a token", "From the reference"),
         curves_plot("entropy", [curve(log, "entropy", "entropy")], "nats", "Of the next code"),
         validation_plot("rl validation", log),
