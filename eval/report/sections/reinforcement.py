@@ -26,9 +26,7 @@ def build(inputs: ReportInputs) -> Section | None:
     rollouts = [curve(log, key, label) for key, label in _ROLLOUTS.items()]
     plots: list[Plot | None] = [
         curves_plot("reward", rewards, "reward", "Mean over the items that were rolled out"),
-        curves_plot(
-            "rollouts", rollouts, "share", "Groups; distinct items: of all that were rolled out"
-        ),
+        curves_plot("rollouts", rollouts, "share", "Groups; distinct items: of all rolled out"),
         curves_plot("kl", [curve(log, "kl", "KL")], "nats a token", "From the reference"),
         curves_plot("entropy", [curve(log, "entropy", "entropy")], "nats", "Of the next code"),
         validation_plot("rl validation", log),
