@@ -3,8 +3,7 @@
 A small model from scratch on Amazon Beauty, the same SIDs, template and settings for all; every
 one reads as many tokens, prompts and answers, without padding: a mix takes its place from
 seqrec's own rows. The mixes are those of the papers as far as the log has what they need, which
-is titles, but neither descriptions nor intents or preferences in words. Last, seqrec with
-`targets: all`, which reads an interaction once and not once a target after it.
+is titles, but neither descriptions nor intents or preferences in words.
 
 Figures are of all validation rows, history excluded, with 95% intervals by bootstrap over users;
 test is not looked at. `bar`: hit@10 of MiniOneRec's mix against seqrec alone. A model from scratch
@@ -41,7 +40,6 @@ MIXES: dict[str, tuple[str, ...]] = {
     LCREC: (
         "seqrec", "title-to-sid", "sid-to-title", "title-history-to-sid", "sid-history-to-title",
     ),
-    "seqrec alone, targets: all": ("seqrec",),
 }  # fmt: skip
 
 

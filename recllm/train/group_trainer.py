@@ -8,7 +8,7 @@ step, since all its completions are scored in one forward over their prompt. The
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,14 +31,6 @@ from recllm.train.path_scoring import PathRequest, add_path_scores
 from recllm.train.reference import Reference
 from recllm.train.rl_rows import RlRows
 from recllm.train.rollouts import Rollout
-
-
-class Rewards(Protocol):
-    """What scores groups: a `recllm.rewards.RewardMix`."""
-
-    def score(self, groups: Groups) -> RewardScores:
-        """The scores of groups."""
-        ...
 
 
 class GroupTrainer(Measured, GRPOTrainer):
@@ -65,7 +57,7 @@ class GroupTrainer(Measured, GRPOTrainer):
         rows: RlRows,
         order: Sequence[int] | None,
         rollout: Rollout,
-        rewards: Rewards,
+        rewards: Callable[[Groups], RewardScores],
         scoring: Scoring,
         exclude_history: bool,
         resample: int,
@@ -234,7 +226,7 @@ class GroupTrainer(Measured, GRPOTrainer):
                 seeds=row_seeds(self.args.seed, keys, number),
                 exclude=rows.histories if self.exclude_history else None,
             )
-        scores = self.rewards.score(seen_by_rewards(rows, drawn))
+        scores = self.rewards(seen_by_rewards(rows, drawn))
         return GroupBatch(rows, drawn, scores.total, scores.parts)
 
     def _search(self) -> TreeDecoder:

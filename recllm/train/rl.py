@@ -133,7 +133,7 @@ class Rl(TrainingStage):
             rows=rows,
             order=order,
             rollout=section.rollout,
-            rewards=self._rewards(recommender, inputs),
+            rewards=self._rewards(recommender, inputs).score,
             scoring=self.recipe.eval.scoring,
             exclude_history=self.recipe.eval.exclude_history,
             resample=section.resample,

@@ -111,7 +111,7 @@ def test_the_same_recipe_leaves_what_is_shown_and_adds_to_it(tmp_path: Path) -> 
     ("stage", "left"),
     [
         ("prompts", ("samples.md",)),
-        ("sft", ("samples.md", "model", "metrics.jsonl")),
+        ("sft", (*SHOWN["prompts"], *SHOWN["sft"])),
         ("eval", (*SHOWN["prompts"], *SHOWN["sft"], EXTENDED, *SHOWN["eval"])),
     ],
 )

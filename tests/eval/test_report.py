@@ -432,7 +432,7 @@ def test_given_hit_curve_replaces_that_of_the_metrics(tmp_path: Path) -> None:
     curve = {"model": {k: k / 100 for k in range(1, 51)}, "sasrec": {1: 0.01, 50: 0.2}}
     inputs = ReportInputs("x", metrics={"metrics": scores(0.08)}, hit_curve=curve)
     text = render(inputs, tmp_path)[0]
-    assert "hit@k by k (log scale): this model, sasrec" in text
+    assert "hit@k by k (log scale): this model, SASRec" in text
     assert "bands" not in text  # the curve comes without intervals
     assert "bands are 95% intervals" in render(replace(inputs, hit_curve={}), tmp_path)[0]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from faults import Place
 
-from recllm.cli.pipeline import build_stages
-from recllm.cli.run_folder import CHECKPOINTS, SHOWN
+from recllm.cli.pipeline import STAGES, build_stages
+from recllm.cli.run_folder import CHECKPOINTS, EXTENDED, SHOWN
 from recllm.config.loading import load_recipe
 
 
@@ -51,10 +51,13 @@ def test_damaged_artifacts_are_rebuilt_and_nothing_else_is(whole: Place, tmp_pat
 
 
 def test_what_can_be_taken_away_is_what_the_stages_show() -> None:
-    stages = build_stages(load_recipe("demo"))
-    shown = {s.name: tuple(s.publishes.values()) for s in stages if s.publishes}
-    shown["eval"] += (CHECKPOINTS,)
-    of_stages = {name: shown_by for name, shown_by in SHOWN.items() if name != "sid extend"}
-    assert list(shown.items()) == list(of_stages.items())
+    shown: dict[str, set[str]] = {"eval": {CHECKPOINTS}, "sid extend": {EXTENDED}}
+    for recipe in ("demo", "tiny/minionerec-rl"):  # sft shows its model elsewhere before rl
+        for stage in build_stages(load_recipe(recipe)):
+            shown.setdefault(stage.name, set()).update(stage.publishes.values())
+    assert {name: names for name, names in shown.items() if names} == {
+        name: set(names) for name, names in SHOWN.items()
+    }
     order = list(SHOWN)
-    assert order.index("sft") < order.index("sid extend") < order.index("eval")
+    assert [name for name in STAGES if name in SHOWN] == [n for n in order if n != "sid extend"]
+    assert order.index("rl") < order.index("sid extend") < order.index("eval")

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from faults import Place, check_nothing_half
 
-from recllm.cli.pipeline import STAGES
-
 LONG = "sft.trainer.num_train_epochs=100"
 
 
@@ -17,7 +15,7 @@ def test_two_runs_of_one_recipe_build_each_stage_once(whole: Place, tmp_path: Pa
     both = [place.start() for _ in range(2)]
     ended = [started.wait() for started in both]
     assert [end.code for end in ended] == [0, 0], ended
-    for stage in STAGES:
+    for stage in place.stages:
         said = [line for end in ended for line in end.out.splitlines()]
         lines = [line for line in said if line.split()[:1] == [stage]]
         assert sorted("cached" in line for line in lines) == [False, True], lines

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from recllm.artifacts.manifest import Manifest, find_damage
+from recllm.cli.pipeline import build_stages
+from recllm.config.loading import load_recipe
 
 #: Longer than any wait for a stage to start.
 PATIENCE_SECONDS = 300.0
@@ -109,6 +111,11 @@ class Place:
     def run(self) -> Path:
         """The run's folder."""
         return self.folder / "run"
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages of the recipe, in their order."""
+        return [stage.name for stage in build_stages(load_recipe(self.recipe, self.overrides))]
 
     def start(self, command: str = "run", *more: str, **options: Any) -> Started:
         """Start a command on the recipe."""

@@ -30,7 +30,7 @@ class Fixed:
     def __init__(self, silent: tuple[int, ...] = ()) -> None:
         self.silent = silent
 
-    def score(self, groups: Groups) -> RewardScores:
+    def __call__(self, groups: Groups) -> RewardScores:
         total = np.sin(groups.items.astype(np.float64))
         total[np.isin(groups.targets, self.silent)] = 0
         return RewardScores(total, {"fixed": total})
