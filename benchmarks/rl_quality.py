@@ -49,7 +49,7 @@ RL = (
     "rl.trainer.warmup_steps=0.05",
     "rl.trainer.max_grad_norm=0.3",
     "rl.trainer.logging_steps=10",
-    "rl.trainer.per_device_train_batch_size=512",
+    "rl.trainer.per_device_train_batch_size=256",
 )
 #: The ways; `beam` and `rank` with MiniOneRec's KL and reference is what that paper does.
 PAPER = ("rl.rollout=beam", "rl.rewards={rank: 1.0}", "rl.trainer.beta=1.0e-3")
@@ -96,7 +96,7 @@ BEAUTY = Log(
 )  # fmt: skip
 MOVIELENS = Log("movielens-small", "movielens-latest-small", (), steps=100, seeds=1)
 SMALL = Log(
-    "demo", None, ("sft.trainer.num_train_epochs=4",), steps=8, prompts=64,
+    "demo", None, ("data.users=600", "sft.trainer.num_train_epochs=2"), steps=5, prompts=16,
     ways={name: WAYS[name] for name in ("beam, rank", "beam-risk, ndcg")}, rates=RATES[:1],
     seeds=1,
 )  # fmt: skip
