@@ -45,28 +45,25 @@ RL = (
     "rl.generations=16",
     "rl.validation_users=3000",
     "rl.patience=100",
+    "rl.trainer.learning_rate=3.0e-5",
     "rl.trainer.lr_scheduler_type=cosine",
     "rl.trainer.warmup_steps=0.05",
     "rl.trainer.max_grad_norm=0.3",
     "rl.trainer.logging_steps=10",
     "rl.trainer.per_device_train_batch_size=256",
 )
-#: The ways; `beam` and `rank` with MiniOneRec's KL and reference is what that paper does.
+#: The ways; the first is MiniOneRec's.
 PAPER = ("rl.rollout=beam", "rl.rewards={rank: 1.0}", "rl.trainer.beta=1.0e-3")
+RISK = ("rl.rollout=beam-risk", "rl.algorithm=dr-grpo")
+TEACHER = ("sasrec={epochs: 60, batch_size: 128, dtype: bfloat16}",)
 WAYS: dict[str, tuple[str, ...]] = {
-    "beam, rank": (*PAPER, "rl.trainer.learning_rate=3.0e-4"),
-    "beam, rank, lower rate": (*PAPER, "rl.trainer.learning_rate=5.0e-5"),
-    "beam with target, rank": (
-        "rl.rollout={name: beam, add_target: true}", *PAPER[1:], "rl.trainer.learning_rate=3.0e-4",
-    ),
-    "beam-risk, ndcg": (
-        "rl.rollout=beam-risk", "rl.rewards={ndcg: 1.0}", "rl.algorithm=dr-grpo",
-        "rl.trainer.learning_rate=3.0e-4",
-    ),
-    "sbs, ndcg": (
-        "rl.rollout=sbs", "rl.rewards={ndcg: 1.0}", "rl.trainer.learning_rate=3.0e-4",
-    ),
-}  # fmt: skip
+    "beam, rank": PAPER,
+    "beam with target, rank": (*PAPER, "rl.add_target=true"),
+    "beam-risk, ndcg": (*RISK, "rl.rewards={ndcg: 1.0}"),
+    "sbs, ndcg": ("rl.rollout=sbs", "rl.rewards={ndcg: 1.0}"),
+    "beam, collaborative": ("rl.rollout=beam", "rl.rewards={collaborative: 1.0}", *TEACHER),
+    "beam-risk, collaborative": (*RISK, "rl.rewards={collaborative: 1.0}", *TEACHER),
+}
 #: Learning rates of the control.
 RATES = (1.0e-3, 2.0e-4)
 
