@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 
-from recllm.catalog.trie_paths import item_paths
 from recllm.config.eval_section import Scoring
 from recllm.decoding.engine import TreeDecoder, in_eval_mode
 from recllm.decoding.noise import row_seeds
@@ -25,9 +24,10 @@ from recllm.models.recommender import Recommender
 from recllm.rewards import Groups, RewardScores
 from recllm.train.group_batches import GroupBatches, replacement
 from recllm.train.group_figures import GroupFigures
+from recllm.train.group_scores import GroupScores
 from recllm.train.groups import GroupBatch, MicroBatch, seen_by_rewards
 from recllm.train.measured import Measured, causal_lm
-from recllm.train.path_scoring import PathRequest, add_path_scores
+from recllm.train.path_scoring import add_path_scores
 from recllm.train.reference import Reference
 from recllm.train.rl_rows import RlRows
 from recllm.train.rollouts import Rollout
@@ -93,6 +93,13 @@ class GroupTrainer(Measured, GRPOTrainer):
         if self.reference is not None:
             self.add_callback(self.reference)
         self.figures = GroupFigures(self.accelerator)
+        self.scores = GroupScores(
+            recommender.trie,
+            scoring,
+            exclude_history,
+            groups_at_once=self.args.per_device_train_batch_size // self.generations,
+            autocast=self.accelerator.autocast,
+        )
         self._decoder: TreeDecoder | None = None
         self._micro_batches: list[MicroBatch] = []
         self._scored: tuple[Tensor, Tensor] | None = None
@@ -161,18 +168,16 @@ class GroupTrainer(Measured, GRPOTrainer):
 
     def _worth(self, groups: GroupBatch) -> MicroBatch:
         """The groups as tensors, with what TRL's loss asks of them."""
-        request = self._request(groups.rows, groups.drawn.items)
+        rows, items = groups.rows, groups.drawn.items
         misaligned = self.args.gradient_accumulation_steps % self.small_steps != 0
-        old = None
+        old = reference = None
         if misaligned or self.rollout.weighs_by_policy:
-            old = self._scores(self.causal_lm, request)[0]
-        reference = None
+            old = self.scores.as_they_are(self.causal_lm, rows, items)
         if self.reference is not None:
             with self.reference.model() as model:
-                reference = self._scores(model, request)[0]
-        items = groups.drawn.items
+                reference = self.scores.as_they_are(model, rows, items)
         rewards = torch.from_numpy(groups.rewards).to(items.device, torch.float32)
-        tokens = self._token_mask(items).sum(-1)
+        tokens = self.scores.token_mask(items).sum(-1)
         advantages = self.rollout.advantages(
             rewards,
             torch.zeros_like(rewards) if old is None else old.sum(-1),
@@ -181,11 +186,12 @@ class GroupTrainer(Measured, GRPOTrainer):
         )
         if self.rollout.weighs_by_policy:  # TRL takes means over tokens, the objective has sums
             advantages = advantages * tokens
+        silent = torch.from_numpy(groups.silent).to(items.device)
         everyones: Any = self.accelerator.reduce(tokens.sum(), reduction="sum")
         return MicroBatch(
-            rows=groups.rows,
+            rows=rows,
             items=items,
-            advantages=advantages,
+            advantages=advantages.masked_fill(silent[:, None], 0),
             old=old if misaligned else None,
             reference=reference,
             tokens=everyones,
@@ -240,32 +246,12 @@ class GroupTrainer(Measured, GRPOTrainer):
             )
         return self._decoder
 
-    def _request(self, rows: RlRows, items: Tensor) -> PathRequest:
-        exclude = rows.histories if self.exclude_history else None
-        trie = self.recommender.trie.to(items.device)
-        return PathRequest(rows.prompts, items, trie, self.scoring, exclude)
-
-    def _scores(self, model: nn.Module, request: PathRequest) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropies, as many prompts at once as in a small step."""
-        at_once = self.args.per_device_train_batch_size // self.generations
-        log_probs, entropies = [], []
-        for start in range(0, len(request.prompts), at_once):
-            with self.accelerator.autocast():
-                scored = model(paths=request.part(slice(start, start + at_once)))
-            log_probs.append(scored["log_probs"])
-            entropies.append(scored["entropy"])
-        return torch.cat(log_probs), torch.cat(entropies)
-
-    def _token_mask(self, items: Tensor) -> Tensor:
-        """(groups, items, tokens): whether an item's path has a token there."""
-        return item_paths(self.recommender.trie.to(items.device), items).nodes >= 0
-
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """TRL's loss, on log-probabilities that share their prompts."""
         batch: MicroBatch = inputs["groups"]
-        scored = model(paths=self._request(batch.rows, batch.items))
-        self._scored = scored["log_probs"].flatten(0, 1), scored["entropy"].flatten(0, 1)
-        mask = self._token_mask(batch.items).flatten(0, 1).int()
+        log_probs, entropies = self.scores.of_policy(model, batch)
+        self._scored = log_probs.flatten(0, 1), entropies.flatten(0, 1)
+        mask = self.scores.token_mask(batch.items).flatten(0, 1).int()
         given = {
             "prompt_ids": mask[:, :0],
             "prompt_mask": mask[:, :0],

@@ -105,6 +105,16 @@ class MicroBatch:
     reference: Tensor | None
     tokens: Tensor
 
+    @property
+    def idle(self) -> Tensor:
+        """(groups,): whether a group's log-probabilities do not change the loss.
+
+        So it is where all its advantages are 0 and nothing else is compared with them.
+        """
+        nothing = (self.advantages == 0).all(dim=1)
+        is_compared = self.old is not None or self.reference is not None
+        return torch.zeros_like(nothing) if is_compared else nothing
+
     def split(self, parts: int) -> list["MicroBatch"]:
         """Parts of equally many whole groups.
 

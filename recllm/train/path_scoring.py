@@ -1,7 +1,7 @@
 """Log-probabilities of rolled-out items, computed inside the model's own forward."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from types import MethodType
 from typing import Any
@@ -31,13 +31,6 @@ class PathRequest:
     trie: Trie
     scoring: Scoring
     exclude: Sequence[History] | None
-
-    def part(self, groups: slice) -> "PathRequest":
-        """The request for some of the groups."""
-        exclude = None if self.exclude is None else self.exclude[groups]
-        return replace(
-            self, prompts=self.prompts[groups], items=self.items[groups], exclude=exclude
-        )
 
 
 def add_path_scores(model: PreTrainedModel) -> None:

@@ -113,7 +113,8 @@ def test_losses_and_gradients_are_trls(
 ) -> None:
     settings = {"beta": beta, "num_iterations": num_iterations, **ALGORITHMS[algorithm]}
     theirs_model = copy.deepcopy(recommender.model)
-    trainer: Any = make_trainer(recommender, tmp_path, **settings)
+    rewards = Fixed((TARGETS[1],))  # one group without signal beside three
+    trainer: Any = make_trainer(recommender, tmp_path, rewards, **settings)
     stock: Any = GRPOTrainer(
         theirs_model,
         lambda completions, **_: [0.0] * len(completions),
@@ -142,6 +143,31 @@ def test_losses_and_gradients_are_trls(
             torch.testing.assert_close(mine.grad, other.grad, atol=1e-5, rtol=1e-4)
     kl = trainer._metrics["train"].get("kl")
     assert kl == pytest.approx(stock._metrics["train"].get("kl"), abs=1e-6)
+
+
+@pytest.mark.parametrize(("silent", "scored"), [((), 4), ((1, 3), 2), ((0, 1, 2, 3), 1)])
+def test_groups_without_signal_are_not_computed(
+    recommender: Recommender, tmp_path: Path, silent: tuple[int, ...], scored: int
+) -> None:
+    rewards = Fixed(tuple(TARGETS[i] for i in silent))
+    trainer: Any = make_trainer(recommender, tmp_path, rewards)
+    batch = trainer._roll_out([0, 1, 2, 3], 0)
+    trainer.model.train()
+    prompts: list[int] = []
+    forward = trainer.model.forward
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        prompts.append(len(kwargs["paths"].prompts))
+        return forward(*args, **kwargs)
+
+    trainer.model.forward = counted
+    trainer.current_gradient_accumulation_steps = 2  # as `train` sets it
+    trainer._compute_loss(trainer.model, {"groups": batch}).backward()
+    assert prompts == [scored]  # a model in several processes wants a forward in each
+    moved = any(p.grad is not None and p.grad.any() for p in trainer.model.parameters())
+    assert moved == (len(silent) < 4)
+    (entropy,) = trainer._metrics["train"]["entropy"]
+    assert entropy > 0
 
 
 def vars_of(args: Any) -> dict[str, Any]:
