@@ -98,7 +98,7 @@ class GroupTrainer(Measured, GRPOTrainer):
             scoring,
             exclude_history,
             groups_at_once=self.args.per_device_train_batch_size // self.generations,
-            autocast=self.accelerator.autocast,
+            autocast=lambda: self.accelerator.autocast(),
         )
         self._decoder: TreeDecoder | None = None
         self._micro_batches: list[MicroBatch] = []
