@@ -22,7 +22,7 @@ def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None
     assert last_whole_checkpoint(tmp_path) == whole
     assert cut.exists()  # another process may be writing it
     trainer = Trainer()
-    train_or_resume(trainer, tmp_path, patience=2)  # type: ignore[arg-type]
+    train_or_resume(trainer, tmp_path, stage="sft", patience=2)  # type: ignore[arg-type]
     assert trainer.calls == ["train from checkpoint-10"]
     assert not cut.exists()
 
@@ -59,7 +59,7 @@ def resume(folder: Path, counter: int) -> list[str]:
     trainer = Trainer()
     path = make(folder, 10)
     stopped_state(counter).save_to_json(str(path / "trainer_state.json"))
-    train_or_resume(trainer, folder, patience=2)  # type: ignore[arg-type]
+    train_or_resume(trainer, folder, stage="sft", patience=2)  # type: ignore[arg-type]
     return trainer.calls
 
 
@@ -87,6 +87,6 @@ def test_the_best_checkpoint_is_found_where_the_cache_is_now(tmp_path: Path) -> 
     path = make(tmp_path, 20)
     state = TrainerState(best_global_step=10, best_model_checkpoint="/moved/since/checkpoint-10")
     state.save_to_json(str(path / "trainer_state.json"))
-    train_or_resume(Trainer(), tmp_path, patience=2)  # type: ignore[arg-type]
+    train_or_resume(Trainer(), tmp_path, stage="sft", patience=2)  # type: ignore[arg-type]
     found = TrainerState.load_from_json(str(path / "trainer_state.json"))
     assert found.best_model_checkpoint == str(tmp_path / "checkpoint-10")
