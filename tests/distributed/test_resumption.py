@@ -26,6 +26,10 @@ TWO = ("--accelerate", "ddp", "--processes", "2")
 WAYS = {
     "one": ((), ()),
     "ddp": (TWO, ("sft.trainer.per_device_train_batch_size=8",)),
+    "zero2": (
+        ("--accelerate", "zero2", "--processes", "2"),
+        ("sft.trainer.per_device_train_batch_size=8",),
+    ),
     "zero3": (
         ("--accelerate", "zero3", "--processes", "2"),
         ("sft.trainer.per_device_train_batch_size=8", "sft.loss=vocab", "eval.scoring=vocab"),
