@@ -8,7 +8,8 @@ bootstrap over users, and of the differences paired by row; popularity and co-vi
 beside them. The seed decides the SIDs too. The chosen way is also run on MovieLens, one seed.
 
 Every training keeps its best step by ndcg@10 on validation users; of RL, but not of the control,
-the checkpoint that it started from is among them. `bar`: ndcg@10 of the chosen way against the fine-tuned model, mean over the seeds.
+the checkpoint that it started from is among them. `bar`: ndcg@10 of the chosen way against the
+fine-tuned model, mean over the seeds.
 
 Needs RECLLM_DATA, a folder with `amazon14-beauty` and `movielens-latest-small`. Everything is kept
 in `runs/rl-quality`: a run that is stopped goes on where it was. One process a core that it may
