@@ -44,7 +44,7 @@ TUNED = "fine-tuned"
 #: What every way has, but for what it says itself.
 RL = (
     "rl.generations=16",
-    "rl.validation_users=3000",
+    "rl.validation_users=10000",
     "rl.patience=100",
     "rl.trainer.learning_rate=3.0e-5",
     "rl.trainer.lr_scheduler_type=cosine",
@@ -54,17 +54,15 @@ RL = (
     "rl.trainer.per_device_train_batch_size=256",
 )
 #: The ways; the first is MiniOneRec's.
-PAPER = ("rl.rollout=beam", "rl.rewards={rank: 1.0}", "rl.trainer.beta=1.0e-3")
 RISK = ("rl.rollout=beam-risk", "rl.algorithm=dr-grpo")
-TEACHER = ("sasrec={epochs: 60, batch_size: 128, dtype: bfloat16}",)
 WAYS: dict[str, tuple[str, ...]] = {
-    "beam, rank": PAPER,
-    "beam with target, rank": (*PAPER, "rl.add_target=true"),
+    "beam, rank": ("rl.rollout=beam", "rl.rewards={rank: 1.0}", "rl.trainer.beta=1.0e-3"),
     "beam-risk, ndcg": (*RISK, "rl.rewards={ndcg: 1.0}"),
+    "beam-risk, ndcg, rate 1e-4": (
+        *RISK, "rl.rewards={ndcg: 1.0}", "rl.trainer.learning_rate=1.0e-4",
+    ),
     "sbs, ndcg": ("rl.rollout=sbs", "rl.rewards={ndcg: 1.0}"),
-    "beam, collaborative": ("rl.rollout=beam", "rl.rewards={collaborative: 1.0}", *TEACHER),
-    "beam-risk, collaborative": (*RISK, "rl.rewards={collaborative: 1.0}", *TEACHER),
-}
+}  # fmt: skip
 #: Learning rates of the control.
 RATES = (1.0e-3, 2.0e-4)
 
@@ -90,9 +88,9 @@ BEAUTY = Log(
         "sft.trainer.num_train_epochs=10", "sft.trainer.eval_steps=0.2",
         "sft.trainer.save_steps=0.2", "sft.validation_users=3000",
     ),
-    steps=80,
+    steps=60,
 )  # fmt: skip
-MOVIELENS = Log("movielens-small", "movielens-latest-small", (), steps=80, prompts=512, seeds=1)
+MOVIELENS = Log("movielens-small", "movielens-latest-small", (), steps=60, prompts=512, seeds=1)
 SMALL = Log(
     "demo", None, ("data.users=600", "sft.trainer.num_train_epochs=2"), steps=5, prompts=16,
     ways={name: WAYS[name] for name in ("beam, rank", "beam-risk, ndcg")}, rates=RATES[:1],
@@ -140,8 +138,8 @@ class Lab:
         log = self.log
         length = [
             f"rl.trainer.max_steps={log.steps}", f"rl.batch_size={log.prompts}",
-            "rl.trainer.eval_strategy=steps", "rl.trainer.eval_steps=0.2",
-            "rl.trainer.save_strategy=steps", "rl.trainer.save_steps=0.2",
+            "rl.trainer.eval_strategy=steps", "rl.trainer.eval_steps=0.5",
+            "rl.trainer.save_strategy=steps", "rl.trainer.save_steps=0.5",
         ]  # fmt: skip
         return [*self.settings(name, seed), *RL, *length, *log.ways[name]]
 
