@@ -19,12 +19,17 @@ WAYS = [
     ("vocab", "ddp"),
     ("vocab", "zero2"),
     ("vocab", "zero3"),
+    ("vocab", "fsdp2"),
     ("level", "ddp"),
     ("level", "zero3"),
 ]
 STEPS = 32
 Train = Callable[..., Place]
 TOLERANCE = 1e-3
+BF16 = (
+    "model.dtype=bfloat16", "sft.loss=vocab", "eval.scoring=vocab",
+    "sft.trainer.per_device_train_batch_size=8",
+)  # fmt: skip
 
 
 def log_of(place: Place) -> list[dict[str, Any]]:
@@ -80,6 +85,16 @@ def test_what_several_trained_ranks_in_one_process_as_what_one_trained(
     clear[:, 0] = gaps[:, 0] > 4e-3
     assert clear.mean() > 0.8
     assert (found.items == expected.items)[clear].all()
+
+
+@pytest.mark.parametrize("way", ["zero2", "fsdp2"])
+def test_bf16_is_as_near_to_fp32_in_two_processes_as_its_precision_lets_it(
+    trained: Train, recipe: str, tmp_path: Path, way: str
+) -> None:
+    place = Place(tmp_path, recipe, BF16)
+    place.finish("sft", "--accelerate", way, "--processes", "2")
+    differences = np.abs(np.subtract(losses(place), losses(trained("vocab"))))
+    assert 0 < differences.max() < 0.05  # it was bf16, and nothing else
 
 
 def test_the_data_is_prepared_once_and_shown_once(recipe: str, tmp_path: Path) -> None:

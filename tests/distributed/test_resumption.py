@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from faults import Place
+from faults import FSDP2, Place
 from killing import kill_all, wait_for_checkpoint
 from transformers.trainer_callback import TrainerState
 
@@ -32,6 +32,10 @@ WAYS = {
     ),
     "zero3": (
         ("--accelerate", "zero3", "--processes", "2"),
+        ("sft.trainer.per_device_train_batch_size=8", "sft.loss=vocab", "eval.scoring=vocab"),
+    ),
+    "fsdp2": (
+        FSDP2,
         ("sft.trainer.per_device_train_batch_size=8", "sft.loss=vocab", "eval.scoring=vocab"),
     ),
 }

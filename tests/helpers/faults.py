@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsdp_on_cpu
+
 from recllm.artifacts.manifest import Manifest, find_damage
 from recllm.cli.pipeline import build_stages
 from recllm.config.loading import load_recipe
@@ -22,6 +24,8 @@ from recllm.config.loading import load_recipe
 PATIENCE_SECONDS = 300.0
 POLL_SECONDS = 0.001
 COMMAND = "from recllm.cli.main import main; main()"
+#: Options with which a training is started as fsdp_on_cpu says.
+FSDP2 = ("--accelerate", "fsdp2", "--processes", "2")
 #: Small tensors are quicker on one thread, and compiled modules make the many starts quicker.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -53,12 +57,14 @@ class Ended:
 class Started:
     """A `recllm` in a process group of its own, its output in files."""
 
-    def __init__(self, arguments: Sequence[str], **options: Any) -> None:
+    def __init__(self, arguments: Sequence[str], *, fsdp: bool = False, **options: Any) -> None:
+        """Start it; with `fsdp`, a training under FSDP2."""
         self._out, self._err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115
         environment = os.environ | ENVIRONMENT
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        command = fsdp_on_cpu.command(arguments) if fsdp else ["-c", COMMAND, *arguments]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *arguments],
+            [sys.executable, *command],
             stdout=self._out, stderr=self._err, env=environment, start_new_session=True, **options,
         )  # fmt: skip
 
@@ -120,7 +126,9 @@ class Place:
     def start(self, command: str = "run", *more: str, **options: Any) -> Started:
         """Start a command on the recipe."""
         places = [f"output_dir={self.run}", f"cache_dir={self.cache}"]
-        return Started([command, self.recipe, *places, *self.overrides, *more], **options)
+        fsdp = more == FSDP2
+        arguments = [command, self.recipe, *places, *self.overrides, *(() if fsdp else more)]
+        return Started(arguments, fsdp=fsdp, **options)
 
     def finish(self, command: str = "run", *more: str) -> Ended:
         """Run a command to its end, which must be a good one."""
