@@ -165,6 +165,31 @@ def test_a_checkpoint_evaluated_by_its_folder_scores_the_same(folder: Path) -> N
     assert "covisitation" in outcome.out
 
 
+def test_runs_of_two_seeds_are_found_by_wildcards_and_shown_as_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    other = run(folder, "sft", "seed=1", f"output_dir={folder / 'run-seed-1'}")
+    assert other.code == 0, other.err
+    (folder / "run-of-nothing").mkdir(exist_ok=True)
+    tail = ("--checkpoint", str(folder / "run*"), "--checkpoint", str(folder / "run" / "model"))
+    outcome = run(folder, "eval", *tail, f"output_dir={tmp_path / 'compared'}")
+    assert outcome.code == 0, outcome.err
+    compared = tmp_path / "compared" / "eval" / "checkpoints"
+    comparison = json.loads((compared / "comparison.json").read_text())
+    (spread,) = comparison["spreads"]
+    assert spread["name"] == f"{folder / 'run'} (2 seeds)"
+    one, two = (
+        json.loads((compared / number / "metrics.json").read_text())["metrics"]["hit@10"]["value"]
+        for number in "01"
+    )
+    assert spread["metrics"]["hit@10"]["mean"] == pytest.approx((one + two) / 2)
+    same = {d["metric"]: d for d in comparison["differences"]}["hit@10"]  # its own second name
+    assert same["second"] == str(folder / "run" / "model")
+    assert same["value"] == pytest.approx((two - one) / 2)
+    assert "mean ± standard deviation over seeds" in outcome.out
+    assert "differences on the same rows" in outcome.out
+
+
 def test_a_checkpoint_of_another_catalogue_is_refused(folder: Path) -> None:
     outcome = run(folder, "eval", "--checkpoint", str(folder / "run"), "data.items=60")
     assert outcome.code == 2

@@ -95,7 +95,7 @@ class RunFolder:
         if not self._occupied:
             self.waiting = True
             places = {str(Path(name).parent) for name in _names(SHOWN)}
-            identity = _identity(dump(self.recipe))
+            identity = identity_of(dump(self.recipe))
             self._held.enter_context(occupied(self.folder, identity, places))
             self._occupied, self.waiting = True, False
 
@@ -133,7 +133,7 @@ class RunFolder:
         if before == text:
             return
         self.check()
-        same = _identity(_read(before)) == _identity(dump(self.recipe))
+        same = identity_of(read_resolved(before)) == identity_of(dump(self.recipe))
         # The report shows the recipe's description and places too.
         self._take_away("was another recipe's", _names(["report"] if same else SHOWN))
         write_text(resolved, text)
@@ -148,7 +148,7 @@ def _names(stages: Iterable[str]) -> list[str]:
     return [name for stage in stages for name in SHOWN[stage]]
 
 
-def _read(text: str) -> dict[str, Any]:
+def read_resolved(text: str) -> dict[str, Any]:
     """The keys of a resolved recipe; none where it is not one."""
     try:
         keys = yaml.safe_load(text)
@@ -157,6 +157,6 @@ def _read(text: str) -> dict[str, Any]:
     return keys if isinstance(keys, dict) else {}
 
 
-def _identity(keys: Mapping[str, Any]) -> str:
+def identity_of(keys: Mapping[str, Any]) -> str:
     """Equal for recipes that give equal results, wherever they are put."""
     return hash_json({k: v for k, v in keys.items() if k not in PLACES})

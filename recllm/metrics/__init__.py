@@ -2,10 +2,12 @@
 
 from recllm.metrics.bootstrap import bootstrap_interval, bootstrap_intervals, paired_interval
 from recllm.metrics.classification import auc
+from recllm.metrics.consistency import contradictions
 from recllm.metrics.ranking import RankMetric, compute, parse, rank_metrics, ranks_of
 from recllm.metrics.ranking.hit import hit
 from recllm.metrics.ranking.mrr import mrr
 from recllm.metrics.ranking.ndcg import ndcg
+from recllm.metrics.significance import holm, randomization_p_values
 
 __all__ = [
     "RankMetric",
@@ -13,11 +15,14 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_intervals",
     "compute",
+    "contradictions",
     "hit",
+    "holm",
     "mrr",
     "ndcg",
     "paired_interval",
     "parse",
+    "randomization_p_values",
     "rank_metrics",
     "ranks_of",
 ]

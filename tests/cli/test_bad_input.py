@@ -395,6 +395,11 @@ COMMANDS = [
         ("eval", "{folder}/recipe.yaml", "--checkpoint", "{folder}/base"),
         ("/base: expected a recllm checkpoint",), {"base/config.json": "{}"},
     ),
+    Case(
+        "wildcards that match no checkpoint",
+        ("eval", "{folder}/recipe.yaml", "--checkpoint", "{folder}/*"),
+        ("/*: expected at least one checkpoint, found none among the",), {"x/config.json": "{}"},
+    ),
     Case("an unknown config command", ("config", "print", "demo"), ("'print'",)),
     Case(
         "a recipe wrong in config show", ("config", "show", "demo", "sid.x=1"), ("sid.x: unknown",),

@@ -1,21 +1,16 @@
 """`recllm run`, and one command for each part of a run."""
 
 import json
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from recllm.artifacts.atomic import UNFINISHED
 from recllm.artifacts.cache import Artifact
 from recllm.artifacts.stage import Stage
-from recllm.artifacts.storage import require_folder, writing
 from recllm.cli import pipeline
+from recllm.cli.checkpoints import find_checkpoints, show_checkpoints
 from recllm.cli.headline import headline_table
-from recllm.cli.interruption import explaining
-from recllm.cli.run_folder import RunFolder
 from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
@@ -120,7 +115,8 @@ def _train(
     "checkpoints",
     multiple=True,
     metavar="DIR",
-    help="Evaluate this checkpoint instead of the run's own; may be given several times.",
+    help="Evaluate this checkpoint instead of the run's own; may be given several times, or with "
+    "wildcards: --checkpoint 'runs/*'. Runs that differ by their seed alone are also shown as one.",
 )
 def evaluate(
     recipe: str, overrides: tuple[str, ...], dry_run: bool, checkpoints: tuple[str, ...]
@@ -130,15 +126,13 @@ def evaluate(
     if not checkpoints:
         execute(loaded, "eval", dry_run)
         return
-    from recllm.eval.checkpoints import find_checkpoint
-
-    folders = {name: find_checkpoint(name) for name in checkpoints}
+    folders = find_checkpoints(checkpoints)
     if dry_run:
         execute(loaded, "baselines", dry_run)
         for name in folders:
             click.echo(f"{'eval':10} {name}")
         return
-    click.echo(_evaluate_checkpoints(loaded, folders))
+    click.echo(show_checkpoints(loaded, folders, announce))
 
 
 @click.command()
@@ -155,7 +149,7 @@ def execute(recipe: Recipe, until: str | None, dry_run: bool) -> None:
             verdict = f"would run: {planned.reason}" if planned.reason else "done already"
             click.echo(f"{planned.name:10} {planned.key}  {verdict}")
         return
-    artifacts = pipeline.run(recipe, until, _announce)
+    artifacts = pipeline.run(recipe, until, announce)
     if "eval" in artifacts:
         metrics = json.loads((artifacts["eval"].path / "metrics.json").read_text())
         click.echo("\n" + headline_table(metrics))
@@ -163,30 +157,7 @@ def execute(recipe: Recipe, until: str | None, dry_run: bool) -> None:
         click.echo(f"\nreport: {recipe.output_dir / 'report.html'}")
 
 
-def _evaluate_checkpoints(recipe: Recipe, folders: dict[str, Path]) -> str:
-    """Show the results of checkpoints in the run's folder; the table of them."""
-    from recllm.eval.checkpoints import evaluate_checkpoints
-
-    shown = RunFolder(recipe)
-    require_folder(recipe.output_dir, "output_dir")
-    shown.check()
-    inputs = pipeline.run(recipe, "baselines", _announce)
-    said = (
-        f"interrupted in eval --checkpoint; finished and kept: {', '.join(inputs)}; the same "
-        "command goes on with the first checkpoint from its start"
-    )
-    with explaining(lambda: said), shown:
-        shown.occupy()
-        with (
-            writing(recipe.output_dir, "output_dir"),
-            tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=recipe.output_dir) as temporary,
-        ):
-            table = evaluate_checkpoints(recipe, inputs, folders, Path(temporary))
-            shown.publish_checkpoints(Path(temporary))
-    return table
-
-
-def _announce(stage: Stage, artifact: Artifact, built: bool) -> None:
+def announce(stage: Stage, artifact: Artifact, built: bool) -> None:
     manifest = artifact.manifest
     time = f"{manifest.seconds:7.1f} s" if built else "   cached"
     counts = ", ".join(f"{name} {quantity(name, n)}" for name, n in manifest.counts.items() if n)

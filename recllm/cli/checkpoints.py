@@ -1,0 +1,98 @@
+"""`recllm eval --checkpoint`: which checkpoints are meant, and what is shown of them."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recllm.artifacts.atomic import UNFINISHED
+from recllm.artifacts.cache import Artifact
+from recllm.artifacts.stage import Stage
+from recllm.artifacts.storage import require_folder, writing
+from recllm.cli import pipeline
+from recllm.cli.interruption import explaining
+from recllm.cli.run_folder import RESOLVED, RunFolder, identity_of, read_resolved
+from recllm.config.schema import Recipe
+from recllm.errors import UserError
+
+if TYPE_CHECKING:
+    from recllm.eval.comparison import Origin
+
+
+def find_checkpoints(names: Sequence[str]) -> dict[str, Path]:
+    """The folder of each checkpoint by the name that it is shown under.
+
+    A name with wildcards that no folder has stands for all checkpoints that match it, in
+    alphabetical order; what else matches is left out.
+
+    Raises:
+        UserError: a name is no checkpoint's, or nothing that matches is one.
+    """
+    from recllm.eval.checkpoints import find_checkpoint
+
+    found: dict[str, Path] = {}
+    for name in names:
+        if not has_magic(name) or Path(name).is_dir():
+            found[name] = find_checkpoint(name)
+            continue
+        # Path.glob would refuse absolute patterns.
+        matches = {match: _checkpoint_or_none(match) for match in sorted(glob(name))}  # noqa: PTH207
+        checkpoints = {match: path for match, path in matches.items() if path}
+        if not checkpoints:
+            raise UserError(
+                f"--checkpoint {name}: expected at least one checkpoint, found none among the "
+                f"{len(matches)} path(s) that match"
+            )
+        found |= checkpoints
+    return found
+
+
+def origin_of(checkpoint: Path) -> "Origin | None":
+    """The run that a checkpoint was trained by, where it stands in the run's folder."""
+    from recllm.eval.comparison import Origin
+
+    resolved = checkpoint.parent / RESOLVED
+    if checkpoint.name != "model" or not resolved.is_file():
+        return None
+    keys = read_resolved(resolved.read_text(encoding="utf-8"))
+    seed = keys.pop("seed", None)
+    return Origin(identity_of(keys), seed) if isinstance(seed, int) else None
+
+
+def show_checkpoints(
+    recipe: Recipe,
+    folders: dict[str, Path],
+    announce: Callable[[Stage, Artifact, bool], None],
+) -> str:
+    """Show the results of checkpoints in the run's folder; the table of them."""
+    from recllm.eval.checkpoints import evaluate_checkpoints
+
+    shown = RunFolder(recipe)
+    require_folder(recipe.output_dir, "output_dir")
+    shown.check()
+    inputs = pipeline.run(recipe, "baselines", announce)
+    said = (
+        f"interrupted in eval --checkpoint; finished and kept: {', '.join(inputs)}; the same "
+        "command goes on with the first checkpoint from its start"
+    )
+    origins = {name: origin_of(folder) for name, folder in folders.items()}
+    known = {name: origin for name, origin in origins.items() if origin}
+    with explaining(lambda: said), shown:
+        shown.occupy()
+        with (
+            writing(recipe.output_dir, "output_dir"),
+            tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=recipe.output_dir) as temporary,
+        ):
+            table = evaluate_checkpoints(recipe, inputs, folders, known, Path(temporary))
+            shown.publish_checkpoints(Path(temporary))
+    return table
+
+
+def _checkpoint_or_none(name: str) -> Path | None:
+    from recllm.eval.checkpoints import find_checkpoint
+
+    try:
+        return find_checkpoint(name)
+    except UserError:
+        return None
