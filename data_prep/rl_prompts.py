@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -12,7 +13,7 @@ from recllm.catalog.histories import Sequences, SplitRows
 from recllm.catalog.items import Items
 from recllm.catalog.sids import read_index
 from recllm.catalog.split_names import SPLITS
-from recllm.config.rl_section import NO_RL
+from recllm.config.rl_section import NO_RL, WHOLE
 from recllm.config.schema import Recipe
 from recllm.data_prep.prompt_texts import check_text_file, text_file_hash
 from recllm.data_prep.task_rows import TaskRows
@@ -25,12 +26,16 @@ from recllm.prompts.template import Template
 SCHEMA = pa.schema(
     {"task": pa.string(), "row": pa.int64(), "prompt": pa.list_(pa.int32()), "item": pa.int32()}
 )
+#: Beside them, where no target is known.
+SCHEMA_OF_WHOLE = SCHEMA.append(pa.field(WHOLE, pa.int64()))
 ROWS_A_WRITE = 20_000
 
 
 class RlPrompts(Stage):
     """Writes `prompts.parquet`: task, row (of the log; null for one of the catalogue alone), the
-    prompt's token ids, and the item (dense index) that is its target.
+    prompt's token ids, and the item (dense index) that is its target. With `rl.targets: unknown`
+    there is a prompt for each training history as a whole, without row and item; `sequence` says
+    whose it is.
 
     The prompts are those of training: of the checkpoint that is trained further, its template.
     """
@@ -54,7 +59,10 @@ class RlPrompts(Stage):
             content = text_file_hash(share.task)
             if content is not None:
                 given[share.task.name] = {**given[share.task.name], "file": content}
-        settings = {"tasks": given, "max_history": self.recipe.prompts.max_history}
+        settings: dict[str, Any] = {"tasks": given}
+        settings["max_history"] = self.recipe.prompts.max_history
+        if self._section.targets == "unknown":
+            settings["targets"] = "unknown"
         if self._section.checkpoint is None:
             return settings | {"template": Template.load(self.recipe.prompts.template).to_json()}
         return settings | {"checkpoint": file_hashes(Path(self._section.checkpoint))}
@@ -75,12 +83,15 @@ class RlPrompts(Stage):
         sequences = Sequences.read(inputs["split"])
         splits = {name: SplitRows.read(inputs["split"], name, sequences) for name in SPLITS}
         renderer = self._renderer(inputs)
+        counts = check_leaks(sequences, splits, None)
+        path = out / "prompts.parquet"
+        if self._section.targets == "unknown":
+            return counts | _write(_whole_histories(sequences, renderer), path, SCHEMA_OF_WHOLE)
         shown = renderer.shown_catalog
         tasks = TaskRows(self._mix, "rl", renderer.max_history, self.recipe.seed)
         materials = tasks.materials(inputs["filter"], shown, sequences, splits["train"])
-        counts = check_leaks(sequences, splits, None)
         rows = tasks.rows(renderer, materials, counts)
-        return counts | _write(_with_items(rows, renderer), out / "prompts.parquet")
+        return counts | _write(_with_items(rows, renderer), path, SCHEMA)
 
     def _renderer(self, inputs: Mapping[str, Path]) -> Any:
         from transformers import AutoTokenizer
@@ -121,9 +132,18 @@ def _with_items(rows: Iterable[Any], renderer: Any) -> Iterator[dict[str, Any]]:
         yield {"task": row.task, "row": row.row, "prompt": prompt, "item": items[answer]}
 
 
-def _write(rows: Iterable[dict[str, Any]], path: Path) -> dict[str, int]:
+def _whole_histories(sequences: Sequences, renderer: Any) -> Iterator[dict[str, Any]]:
+    """What follows each training history as a whole; no item is known to be right."""
+    training = sequences.training
+    whose = np.flatnonzero(training.lengths)
+    prompts = renderer.recommendation_prompts([training[i] for i in whose])
+    for sequence, prompt in zip(whose.tolist(), prompts, strict=True):
+        yield {"task": renderer.asked_by.name, "prompt": prompt, WHOLE: sequence}
+
+
+def _write(rows: Iterable[dict[str, Any]], path: Path, schema: pa.Schema) -> dict[str, int]:
     counts: dict[str, int] = {"prompts": 0}
-    with pq.ParquetWriter(path, SCHEMA) as writer:
+    with pq.ParquetWriter(path, schema) as writer:
         batch: list[dict[str, Any]] = []
         for row in rows:
             batch.append(row)
@@ -131,9 +151,9 @@ def _write(rows: Iterable[dict[str, Any]], path: Path) -> dict[str, int]:
             of_task = f"prompts_{row['task'].replace('-', '_')}"
             counts[of_task] = counts.get(of_task, 0) + 1
             if len(batch) == ROWS_A_WRITE:
-                writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
+                writer.write_table(pa.Table.from_pylist(batch, schema))
                 batch = []
-        writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
+        writer.write_table(pa.Table.from_pylist(batch, schema))
     if not counts["prompts"]:
         raise UserError(
             "rl has nothing to train on: no user has two training interactions; give a longer "

@@ -41,6 +41,7 @@ class UserFunction:
 
     needs_teacher: ClassVar[bool] = False
     needs_vectors: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = False
 
     @property
     def source(self) -> Path:

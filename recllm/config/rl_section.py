@@ -11,6 +11,8 @@ from recllm.config.section import Section
 from recllm.config.task_mix import TaskShare, canonical_tasks, read_share
 
 NO_RL = "the recipe has no section rl; add one, such as rl: {rewards: {rank: 1.0}}"
+#: The column of prompts that ask what follows a whole training history: whose sequence it is.
+WHOLE = "sequence"
 #: What each algorithm sets in TRL's GRPOConfig.
 ALGORITHMS: dict[str, dict[str, str]] = {
     "grpo": {"loss_type": "grpo", "importance_sampling_level": "token"},
@@ -41,6 +43,11 @@ class RlSection(Section):
         default=None,
         min_length=1,
         description="as in sft; their answers must be items; default: the task that is asked by",
+    )
+    targets: Literal["known", "unknown"] = Field(
+        default="known",
+        description="unknown: asks what follows each user's whole training history, which nobody "
+        "knows; for rewards that look at no target, such as collaborative",
     )
     rewards: dict[str, Any] = Field(
         default={"rank": 1.0},
@@ -105,6 +112,26 @@ class RlSection(Section):
         scale = self.trainer.get("scale_rewards", "group")
         if scale not in ("group", "none"):
             raise ValueError(f"trainer.scale_rewards: expected group or none, found {scale!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _no_target_is_asked_for(self) -> "RlSection":
+        if self.targets == "known":
+            return self
+        wrong = [s.reward.name for s in self.reward_mix if s.weight and s.reward.needs_target]
+        if wrong:
+            raise ValueError(
+                f"rewards: {', '.join(wrong)} look(s) at the target, which targets: unknown does "
+                "not have; use collaborative, popularity or a function of your own, or targets: "
+                "known"
+            )
+        for name, is_set in (
+            ("tasks", self.tasks is not None),
+            ("order: hard-first", self.order == "hard-first"),
+            ("add_target", self.rollout.add_target),
+        ):
+            if is_set:
+                raise ValueError(f"{name} needs targets: known; leave it out, or set that")
         return self
 
     @model_validator(mode="after")

@@ -25,9 +25,9 @@ class Groups:
     """What was recommended to some prompts.
 
     Attributes:
-        rows: (groups,) int64, the log row of each target.
+        rows: (groups,) int64, the log row of each target; -1 where there is none.
         histories: of each prompt, dense items, oldest first.
-        targets: (groups,) int32, dense items.
+        targets: (groups,) int32, dense items; -1 where nobody knows what followed.
         items: (groups, G) int32, what was recommended in the rollout's order, best first, no
             item twice; -1 where there are fewer.
     """
@@ -45,7 +45,7 @@ class Groups:
     @property
     def hits(self) -> NDArray[np.bool_]:
         """(groups, G) where the item is the target."""
-        return self.items == self.targets[:, None]
+        return self.present & (self.items == self.targets[:, None])
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ class Reward(Plugin):
     needs_teacher: ClassVar[bool] = False
     #: Whether it compares the vectors of the stage embed.
     needs_vectors: ClassVar[bool] = False
+    #: Whether it says nothing where the target is not known.
+    needs_target: ClassVar[bool] = True
 
     @abstractmethod
     def scorer(self, facts: RewardFacts) -> Scorer:

@@ -21,6 +21,7 @@ class Collaborative(Reward):
     """
 
     needs_teacher = True
+    needs_target = False
 
     def scorer(self, facts: RewardFacts) -> Scorer:
         """Loads the teacher; see the base class."""

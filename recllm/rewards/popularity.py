@@ -15,6 +15,8 @@ class Popularity(Reward):
     logarithm is that of novelty (Zhou et al., 2010, doi:10.1073/pnas.1000488107).
     """
 
+    needs_target = False
+
     def scorer(self, facts: RewardFacts) -> Scorer:
         """Counts the training interactions; see the base class."""
         logs = np.log1p(popularity_counts(facts.training, facts.items))

@@ -53,7 +53,7 @@ class GroupBatch:
     def hits(self) -> NDArray[np.bool_]:
         """(groups,): whether the target is among the items."""
         items = self.drawn.items.cpu().numpy()
-        return (items == self.rows.targets[:, None]).any(axis=1)
+        return (self.exists & (items == self.rows.targets[:, None])).any(axis=1)
 
     def replaced(self, places: Sequence[int], other: "GroupBatch") -> "GroupBatch":
         """These groups with those of `other` in some places."""

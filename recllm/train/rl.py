@@ -70,6 +70,8 @@ class Rl(TrainingStage):
         recipe = dump(self.recipe)
         ranking = {key: recipe["eval"][key] for key in ("scoring", "exclude_history")}
         settings = {"rl": recipe["rl"], "ranking": ranking, "dtype": self.recipe.model.dtype}
+        if self._section.targets == "known":
+            del settings["rl"]["targets"]  # such a training is the same as before the key
         functions = [share.reward for share in self._section.reward_mix]
         own = {f.name: hash_file(f.source) for f in functions if isinstance(f, UserFunction)}
         if own:
@@ -175,8 +177,9 @@ class Rl(TrainingStage):
         return {"best_step": best, "prompts": len(trainer.rows)}
 
     def _rows(self, inputs: Mapping[str, Path]) -> RlRows:
-        train = SplitRows.read(inputs["split"], "train", Sequences.read(inputs["split"]))
-        rows = RlRows.read(inputs["rl_prompts"], train)
+        sequences = Sequences.read(inputs["split"])
+        train = SplitRows.read(inputs["split"], "train", sequences)
+        rows = RlRows.read(inputs["rl_prompts"], train, sequences)
         if not self.recipe.eval.exclude_history:
             return rows
         kept = rows.without_repeats()

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recllm.catalog.histories import History, SplitRows
+from recllm.catalog.histories import History, Sequences, SplitRows
+from recllm.config.rl_section import WHOLE
 from recllm.prompts.examples import NOWHERE
 
 _NO_HISTORY: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
@@ -20,9 +21,9 @@ class RlRows:
 
     Attributes:
         prompts: token ids of each.
-        targets: (rows,) int32 dense items.
+        targets: (rows,) int32 dense items; NOWHERE where nobody knows what followed.
         rows: (rows,) int64, the log row of each target; NOWHERE for a prompt of the catalogue
-            alone.
+            alone, and where there is no target.
         histories: of each row all items before its target, oldest first; empty where it has none.
     """
 
@@ -32,22 +33,26 @@ class RlRows:
     histories: Sequence[History]
 
     @classmethod
-    def read(cls, folder: Path, train: SplitRows) -> "RlRows":
+    def read(cls, folder: Path, train: SplitRows, sequences: Sequences) -> "RlRows":
         """What the stage `rl_prompts` wrote.
 
         Args:
             train: the rows of the split, which hold the histories.
+            sequences: of the split, whose training parts are whole histories.
         """
         table = pq.read_table(folder / "prompts.parquet")
         rows = table["row"].fill_null(NOWHERE).to_numpy()
         place = {int(row): index for index, row in enumerate(train.row)}
+        histories: list[History] = [
+            train.history(place[row]) if row in place else _NO_HISTORY for row in rows.tolist()
+        ]
+        if WHOLE in table.column_names:
+            histories = [sequences.training[i] for i in table[WHOLE].to_pylist()]
         return cls(
             prompts=table["prompt"].to_pylist(),
-            targets=table["item"].to_numpy().astype(np.int32),
+            targets=table["item"].fill_null(NOWHERE).to_numpy().astype(np.int32),
             rows=rows,
-            histories=[
-                train.history(place[row]) if row in place else _NO_HISTORY for row in rows.tolist()
-            ],
+            histories=histories,
         )
 
     def __len__(self) -> int:

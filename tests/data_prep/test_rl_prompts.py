@@ -46,8 +46,9 @@ def test_prompts_are_those_of_fine_tuning_keyed_by_row(tmp_path: Path) -> None:
         assert row["prompt"] == prompt
 
     split = artifact(tmp_path, "split")
-    train = SplitRows.read(split, "train", Sequences.read(split))
-    rows = RlRows.read(artifact(tmp_path, "rl_prompts"), train)
+    sequences = Sequences.read(split)
+    train = SplitRows.read(split, "train", sequences)
+    rows = RlRows.read(artifact(tmp_path, "rl_prompts"), train, sequences)
     place = {int(row): index for index, row in enumerate(train.row)}
     of_log = [i for i, row in enumerate(asked) if row["row"] is not None]
     for i in of_log:
@@ -63,3 +64,24 @@ def test_prompts_are_those_of_fine_tuning_keyed_by_row(tmp_path: Path) -> None:
     assert 0 < len(kept) <= len(rows)
     pairs = zip(kept.targets, kept.histories, strict=True)
     assert not any(target in history for target, history in pairs)
+
+
+def test_unknown_targets_whole_training_histories_and_nothing_later(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    places = [f"output_dir={tmp_path / 'run'}", f"cache_dir={tmp_path / 'cache'}"]
+    unknown = ["rl.tasks=null", "rl.targets=unknown", "rl.rewards={rank: null, collaborative: 1}"]
+    recipe = str(tmp_path / "recipe.yaml")
+    outcome = recllm("run", recipe, "--until", "rl_prompts", *places, *unknown)
+    assert outcome.code == 0, outcome.err
+    split = artifact(tmp_path, "split")
+    sequences = Sequences.read(split)
+    train, valid = (SplitRows.read(split, name, sequences) for name in ("train", "valid"))
+    rows = RlRows.read(artifact(tmp_path, "rl_prompts"), train, sequences)
+    assert len(rows) == sum(len(history) > 0 for history in sequences.training)
+    assert (rows.targets == -1).all() and (rows.rows == -1).all()
+    expected = [history.tolist() for history in sequences.training if len(history)]
+    assert [list(history) for history in rows.histories] == expected
+    # Leave-one-out: what validation asks with, and so what nobody knows the answer of.
+    asked = {tuple(history.tolist()) for history in valid.histories}
+    assert {tuple(history) for history in expected} == asked
+    assert len(rows.without_repeats()) == len(rows)

@@ -62,6 +62,17 @@ def test_no_item_scores_higher_than_the_target(facts, name, drawn) -> None:
     assert (found[:, :1] >= found).all()
 
 
+@pytest.mark.parametrize("name", [n for n in REWARDS.names() if not REWARDS.load(n).needs_target])
+@given(drawn=GROUPS)
+def test_who_needs_no_target_scores_without_as_with_one_that_is_missed(facts, name, drawn) -> None:
+    missed = [(t, [i for i in row if i != t], h) for t, row, h in drawn]
+    known = to_groups(missed)
+    unknown = Groups(known.rows, known.histories, np.full_like(known.targets, -1), known.items)
+    assert not unknown.hits.any()  # absent items are no hits either
+    mix = RewardMix([read_reward(name, 1.0)], facts)
+    assert mix.score(unknown).total == pytest.approx(mix.score(known).total, abs=1e-12)
+
+
 @pytest.mark.parametrize("name", REWARDS.names())
 @given(drawn=GROUPS, data=st.data())
 def test_scores_go_with_their_groups_and_absent_items_have_none(facts, name, drawn, data) -> None:

@@ -202,6 +202,33 @@ def test_mixed_precision_and_a_teacher(run: Run, tmp_path: Path) -> None:
     assert "sasrec" in outcome.out
 
 
+def test_what_nobody_knows_the_answer_of_is_judged_by_the_teacher(run: Run, tmp_path: Path) -> None:
+    unknown = ("rl.tasks=null", "rl.targets=unknown")
+    teacher = ("rl.rewards={rank: null, collaborative: 1}", "sasrec={width: 16, epochs: 2}")
+    outcome = run(*unknown, *teacher, "rl.rollout=beam-risk", "rl.trainer.num_train_epochs=1")
+    assert outcome.code == 0, outcome.err
+    rows = [row for row in log_of(tmp_path / "run") if "reward" in row]
+    assert rows and all(row["group_hit_rate"] == 0 for row in rows)  # no target, no hit
+    assert all(row["silent_groups"] < 0.5 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ((), "rewards: rank look(s) at the target, which targets: unknown does not have"),
+        (("rl.order=hard-first",), "order: hard-first needs targets: known"),
+        (("rl.add_target=true",), "add_target needs targets: known"),
+        (("rl.tasks={seqrec: 1}",), "tasks needs targets: known"),
+    ],
+)
+def test_what_looks_at_targets_is_refused_where_none_is_known(
+    run: Run, settings: tuple[str, ...], said: str
+) -> None:
+    rewards = ("rl.rewards={rank: null, collaborative: 1}",) if settings else ()
+    outcome = run("rl.tasks=null", "rl.targets=unknown", *rewards, *settings)
+    assert outcome.code == 2 and said in outcome.err, outcome.err
+
+
 def test_a_reward_of_ones_own_must_give_numbers(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
