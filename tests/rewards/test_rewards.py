@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reward_facts import CODES, make_facts, make_groups, score
+from reward_facts import CODES, make_facts, make_groups, score, scorer_of
 
 from recllm.baselines.sasrec import SasRec
 from recllm.catalog.histories import Spans
@@ -101,6 +101,19 @@ def test_collaborative_is_the_teachers_probability_over_its_highest(facts: Rewar
     assert found == pytest.approx(np.array(expected), rel=1e-6)
     assert found[0, 0] == found[1, 2] == 1  # it has learned what follows what
     assert found.min() >= 0
+
+
+def test_collaborative_by_rank_is_discounted_as_ndcg_is(facts: RewardFacts) -> None:
+    groups = make_groups([2, 0], [[2, 0, -1], [5, 1, 0]], [[0, 1], [3, 4, 5]])
+    assert facts.teacher is not None
+    scores = SasRec.load(facts.teacher).scores(Spans.from_lists(groups.histories))
+    found = scorer_of("collaborative", facts, by="rank")(groups)
+    for group, items in enumerate(groups.items):
+        for place, item in enumerate(items):
+            rank = (scores[group] > scores[group, max(item, 0)]).sum()
+            assert found[group, place] == pytest.approx(1 / np.log2(rank + 2))
+    assert found[0, 0] == found[1, 2] == 1
+    assert found.min() >= 1 / np.log2(len(CODES) + 1)
 
 
 def test_collaborative_refuses_a_teacher_of_other_items(facts: RewardFacts) -> None:
