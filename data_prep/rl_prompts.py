@@ -135,9 +135,9 @@ def _with_items(rows: Iterable[Any], renderer: Any) -> Iterator[dict[str, Any]]:
 def _whole_histories(sequences: Sequences, renderer: Any) -> Iterator[dict[str, Any]]:
     """What follows each training history as a whole; no item is known to be right."""
     training = sequences.training
-    whose = np.flatnonzero(training.lengths)
+    whose = np.flatnonzero(training.lengths).tolist()
     prompts = renderer.recommendation_prompts([training[i] for i in whose])
-    for sequence, prompt in zip(whose.tolist(), prompts, strict=True):
+    for sequence, prompt in zip(whose, prompts, strict=True):
         yield {"task": renderer.asked_by.name, "prompt": prompt, WHOLE: sequence}
 
 

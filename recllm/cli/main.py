@@ -17,6 +17,7 @@ from recllm.cli.commands import (
     merge,
     recipes,
     recommend,
+    score,
     sid,
     stages,
 )
@@ -54,6 +55,7 @@ for command in (
     config.config,
     data.data,
     sid.sid,
+    score.score,
     doctor.doctor,
 ):
     cli.add_command(command)
