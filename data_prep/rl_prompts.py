@@ -86,6 +86,7 @@ class RlPrompts(Stage):
         counts = check_leaks(sequences, splits, None)
         path = out / "prompts.parquet"
         if self._section.targets == "unknown":
+            counts["empty_histories"] = int((sequences.training.lengths == 0).sum())
             return counts | _write(_whole_histories(sequences, renderer), path, SCHEMA_OF_WHOLE)
         shown = renderer.shown_catalog
         tasks = TaskRows(self._mix, "rl", renderer.max_history, self.recipe.seed)

@@ -188,6 +188,7 @@ def test_runs_of_two_seeds_are_found_by_wildcards_and_shown_as_one(
     assert same["value"] == pytest.approx((two - one) / 2)
     assert "mean ± standard deviation over seeds" in outcome.out
     assert "differences on the same rows" in outcome.out
+    assert "left out 1 path(s) that are no checkpoint" in outcome.err
 
 
 def test_a_checkpoint_of_another_catalogue_is_refused(folder: Path) -> None:

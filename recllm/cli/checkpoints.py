@@ -1,5 +1,6 @@
 """`recllm eval --checkpoint`: which checkpoints are meant, and what is shown of them."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from glob import glob, has_magic
@@ -19,12 +20,14 @@ from recllm.errors import UserError
 if TYPE_CHECKING:
     from recllm.eval.comparison import Origin
 
+log = logging.getLogger(__name__)
+
 
 def find_checkpoints(names: Sequence[str]) -> dict[str, Path]:
     """The folder of each checkpoint by the name that it is shown under.
 
     A name with wildcards that no folder has stands for all checkpoints that match it, in
-    alphabetical order; what else matches is left out.
+    alphabetical order; what else matches is left out, and counted.
 
     Raises:
         UserError: a name is no checkpoint's, or nothing that matches is one.
@@ -44,6 +47,9 @@ def find_checkpoints(names: Sequence[str]) -> dict[str, Path]:
                 f"--checkpoint {name}: expected at least one checkpoint, found none among the "
                 f"{len(matches)} path(s) that match"
             )
+        if len(checkpoints) < len(matches):
+            others = len(matches) - len(checkpoints)
+            log.info("--checkpoint %s: left out %s path(s) that are no checkpoint", name, others)
         found |= checkpoints
     return found
 
@@ -55,7 +61,7 @@ def origin_of(checkpoint: Path) -> "Origin | None":
     resolved = checkpoint.parent / RESOLVED
     if checkpoint.name != "model" or not resolved.is_file():
         return None
-    keys = read_resolved(resolved.read_text(encoding="utf-8"))
+    keys = read_resolved(resolved.read_text(encoding="utf-8", errors="replace"))
     seed = keys.pop("seed", None)
     return Origin(identity_of(keys), seed) if isinstance(seed, int) else None
 

@@ -158,6 +158,7 @@ def execute(recipe: Recipe, until: str | None, dry_run: bool) -> None:
 
 
 def announce(stage: Stage, artifact: Artifact, built: bool) -> None:
+    """Print the line of a stage that is done: its time, and what it counted."""
     manifest = artifact.manifest
     time = f"{manifest.seconds:7.1f} s" if built else "   cached"
     counts = ", ".join(f"{name} {quantity(name, n)}" for name, n in manifest.counts.items() if n)
