@@ -93,7 +93,8 @@ def _read(path: Path) -> str:
         with opened(path, "rt", encoding="utf-8") as file:
             return file.read()
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        problem = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read: {problem}") from None
 
 
 def _target(path: Path, index: int, row: Any) -> str:

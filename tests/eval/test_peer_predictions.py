@@ -106,6 +106,9 @@ def test_published_figures_are_checked_as_they_are_rounded() -> None:
     assert outcome.code == 0 and "do not contradict" in outcome.out
     outcome = recllm("score", "check", "hit@10=0.0318", "ndcg@10=0.0605")
     assert outcome.code == 0 and "impossible: places 1 to 10" in outcome.out
+    # Each by its own decimals: 0.09 is at least 0.085, and so above any 0.0764.
+    outcome = recllm("score", "check", "hit@10=0.0764", "ndcg@10=0.09")
+    assert outcome.code == 0 and "impossible: places 1 to 10" in outcome.out
     for wrong in ("hit=0.1", "recall@5=0.1", "hit@5=x"):
         assert recllm("score", "check", wrong).code == 2
     assert recllm("score", "check", "hit@5=0.1", "hit@5=0.2").code == 2

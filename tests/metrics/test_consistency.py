@@ -14,7 +14,7 @@ def test_figures_of_a_ranking_are_never_flagged(ranks: list[int]) -> None:
     found = {name: float(compute(name, np.array(ranks)).mean()) for name in NAMES}
     assert contradictions(found) == []
     rounded = {name: round(value, 2) for name, value in found.items()}
-    assert contradictions(rounded, rounding=0.005) == []
+    assert contradictions(rounded, dict.fromkeys(rounded, 0.005 + 1e-9)) == []
 
 
 def test_ndcg_above_hit_or_below_what_hits_are_worth_is_flagged() -> None:
@@ -27,9 +27,10 @@ def test_ndcg_above_hit_or_below_what_hits_are_worth_is_flagged() -> None:
 
 def test_two_cutoffs_bound_each_other_where_each_alone_fits() -> None:
     figures = {"hit@5": 0.04, "ndcg@5": 0.03, "hit@10": 0.05, "ndcg@10": 0.04}
-    (found,) = contradictions(figures, rounding=5e-5)
+    rounding = dict.fromkeys(figures, 5e-5)
+    (found,) = contradictions(figures, rounding)
     assert found.startswith("places 6 to 10: hits of 0.0100 are worth 0.0029 to 0.0036 in ndcg")
-    assert contradictions(figures | {"ndcg@10": 0.0332}, rounding=5e-5) == []
+    assert contradictions(figures | {"ndcg@10": 0.0332}, rounding) == []
     assert contradictions({"hit@5": 0.04, "ndcg@5": 0.03, "hit@10": 0.03, "ndcg@10": 0.03}) == [
         "hit@10 is below hit@5: -0.0100 for places 6 to 10"
     ]

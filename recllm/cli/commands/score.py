@@ -50,7 +50,8 @@ def check(figures: tuple[str, ...]) -> None:
     For tables of one target a row: hit and ndcg bound each other. Each figure may be rounded in
     its last decimal.
     """
-    values, rounding = {}, 1e-9
+    values: dict[str, float] = {}
+    rounding: dict[str, float] = {}
     for figure in figures:
         name, _, text = figure.partition("=")
         parse(name)
@@ -58,7 +59,7 @@ def check(figures: tuple[str, ...]) -> None:
             values[name] = float(text)
         except ValueError:
             raise UserError(f"expected a figure such as {name}=0.0605, found {figure!r}") from None
-        rounding = max(rounding, 0.5 * 10.0 ** -len(text.partition(".")[2]))
+        rounding[name] = 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9
     if len(values) < len(figures):
         raise UserError("expected each metric once, found one twice")
     found = contradictions(values, rounding)
