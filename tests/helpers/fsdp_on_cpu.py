@@ -1,8 +1,8 @@
 """Training under FSDP2 on the CPU, run by `accelerate launch` as a script.
 
 PyTorch shards on the CPU too, but accelerate makes its plugin for FSDP effective on GPUs only, and
-so recllm refuses it here. This makes it effective, and is the whole difference to what runs on
-GPUs; they are not needed to test checkpoints, resuming and validation of parts.
+so recllm refuses it here. This makes it effective. What runs on GPUs differs by the device and by
+NCCL in place of gloo; checkpoints, resuming and validation of parts are tested without.
 """
 
 import sys
