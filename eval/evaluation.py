@@ -98,7 +98,7 @@ def known_of(
         chosen = rows.select(np.sort(order[: recipe.sft.validation_users]))
         return ask(renderer, chosen, recipe.eval), chosen.target
 
-    return Known(popularity_counts(sequences.training, items), validation)
+    return Known(popularity_counts(sequences.training, items), validation, recipe.cache_dir)
 
 
 def check_catalogue(items: Items, sids: ItemIndex, checkpoint: Path) -> None:

@@ -16,7 +16,7 @@ from recllm.config.registry import Plugin
 if TYPE_CHECKING:  # decoding needs torch, and recipes are checked without it
     from recllm.catalog.histories import History
     from recllm.config.schema import EvalSection
-    from recllm.decoding.engine import Ranking
+    from recllm.decoding.ranking import Ranking
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,12 @@ class Known:
     Attributes:
         popularity: (items,) int64, the training interactions of each item.
         validation: gives questions and the target of each, (rows,) int32, of validation rows.
+        cache: a folder for what an engine prepares once and finds again.
     """
 
     popularity: NDArray[np.int64]
     validation: Callable[[], tuple[Questions, NDArray[np.int32]]]
+    cache: Path
 
 
 class Ranker(ABC):
@@ -62,6 +64,9 @@ class Ranker(ABC):
     @abstractmethod
     def choices(self) -> dict[str, Any]:
         """What it took where the settings leave the choice to it, such as `batch_tokens`."""
+
+    def close(self) -> None:  # noqa: B027 (most hold nothing that has to be given back)
+        """Give back what it holds; it ranks no more."""
 
 
 class Engine(Plugin):

@@ -1,14 +1,23 @@
 """Prompts of different lengths, in batches of a bounded number of tokens."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from recllm.catalog.trie import Trie
 
 
 def default_batch_tokens(device: torch.device) -> int:
     """How many tokens a batch holds best: few for a CPU's caches, many to fill a GPU."""
     return 4096 if device.type == "cpu" else 32768
+
+
+def beam_tokens(trie: Trie, beams: int) -> int:
+    """How many tokens a search appends to a row: at each level but the last, one a beam."""
+    sizes = [after - first for first, after in pairwise(trie.level_start)]
+    return sum(min(beams, size) for size in sizes[1:-1])
 
 
 def plan_batches(lengths: Sequence[int], extra: int, budget: int) -> list[list[int]]:
