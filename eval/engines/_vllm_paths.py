@@ -2,7 +2,9 @@
 
 import gc
 import importlib
+import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from recllm.errors import UserError
 from recllm.eval.engines._vllm_checkpoint import Prepared
+from recllm.eval.engines._vllm_core import faster
 
 #: In this process, quietly, on whatever cores it may use, and without reports to anybody.
 _SETTINGS = {
@@ -19,6 +22,7 @@ _SETTINGS = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_NO_USAGE_STATS": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 #: Ranks of LoRA that vLLM has room for.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -34,6 +38,9 @@ def import_vllm() -> Any:
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    # Its own calls of torch, and Triton's absence on a CPU.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
+    logging.getLogger("vllm.triton_utils").setLevel(logging.ERROR)
     try:
         return importlib.import_module("vllm")
     except ModuleNotFoundError as error:
@@ -74,7 +81,7 @@ class VllmPaths:
             arguments: of vLLM's own `LLM`; these win.
 
         Raises:
-            UserError: vLLM refuses the model or the arguments.
+            UserError: vLLM refuses the model or the arguments, or cannot run it here.
         """
         vllm = import_vllm()
         from vllm.config import PoolerConfig
@@ -85,6 +92,7 @@ class VllmPaths:
             "max_model_len": longest,
             "block_size": _BLOCK.get(device.type, 16),
             "enable_prefix_caching": True,
+            "use_tqdm_on_load": False,
         }
         if device.type == "cpu":
             own |= {"enforce_eager": True, "kv_cache_memory_bytes": cache_bytes}
@@ -107,6 +115,7 @@ class VllmPaths:
 
             self._lora = LoRARequest("adapter", 1, str(prepared.lora))
         self._prepared = prepared
+        self._run = faster(self._llm, self._lora, self._encode)
 
     @property
     def capacity(self) -> tuple[int, int]:
@@ -115,11 +124,11 @@ class VllmPaths:
         return cache.num_gpu_blocks * cache.block_size, cache.block_size
 
     def run(self, paths: Sequence[Sequence[int]]) -> Tensor:
-        """(paths, hidden size) fp32: the last hidden state of each.
+        """(paths, hidden size) fp32: the last hidden state of each."""
+        return self._run(paths).to(self._device)
 
-        Raises:
-            UserError: vLLM cannot run the model here.
-        """
+    def _encode(self, paths: Sequence[Sequence[int]]) -> Tensor:
+        """By vLLM's public interface."""
         requests = [{"prompt_token_ids": path} for path in paths]
         try:
             found = self._llm.encode(
@@ -129,11 +138,11 @@ class VllmPaths:
             if "Unsupported" not in str(error):
                 raise
             raise UserError(_refusal(self._prepared, error)) from error
-        return torch.stack([output.outputs.data for output in found]).to(self._device).float()
+        return torch.stack([output.outputs.data for output in found]).float()
 
     def close(self) -> None:
         """Give the memory back."""
-        del self._llm
+        del self._llm, self._run
         from vllm.distributed import cleanup_dist_env_and_memory
 
         cleanup_dist_env_and_memory()
