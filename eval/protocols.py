@@ -64,7 +64,9 @@ class RankingProtocol(Protocol):
     ) -> Mapping[str, Any]:
         """See `recllm.eval.evaluation.evaluate`."""
         from recllm.eval.evaluation import evaluate
+        from recllm.eval.together import invite
 
+        invite(self.recipe, checkpoint, inputs)
         return evaluate(self.recipe, checkpoint, inputs, out)
 
     def report_parts(self, inputs: Mapping[str, Path]) -> dict[str, Any]:

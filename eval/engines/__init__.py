@@ -34,6 +34,10 @@ class Questions:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def part(self, rows: slice) -> Questions:
+        """Some of them."""
+        return Questions(self.prompts[rows], None if self.exclude is None else self.exclude[rows])
+
 
 @dataclass(frozen=True)
 class Known:
@@ -53,12 +57,18 @@ class Known:
 class Ranker(ABC):
     """A checkpoint, loaded, that ranks; what is chosen on validation is chosen by then."""
 
-    #: The tokens beside the prompts' that the last ranking followed.
-    beam_tokens: int = 0
+    def __init__(self) -> None:
+        #: Of the last ranking: `beam_tokens`, those beside the prompts' that it followed, and
+        #: what else the engine counts.
+        self.counts: dict[str, int] = {}
 
     @abstractmethod
-    def rank(self, questions: Questions) -> Ranking:
-        """The best `eval.beams` items for each prompt."""
+    def rank(self, questions: Questions, advance: Callable[[int], None] | None = None) -> Ranking:
+        """The best `eval.beams` items for each prompt.
+
+        Args:
+            advance: called with the number of rows done since its last call.
+        """
 
     @property
     @abstractmethod

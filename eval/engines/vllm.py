@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from recllm.eval.engines import Engine, Known, Questions, Ranker
-from recllm.progress import progress
 
 if TYPE_CHECKING:
     import torch
@@ -102,6 +102,7 @@ class VllmRanker(Ranker):
 
         from recllm.decoding.support import longest_path
 
+        super().__init__()
         self._prepared, self._head, self._trie = prepared, head, trie
         self._settings, self._dtype, self._arguments = settings, dtype, arguments
         self._config = AutoConfig.from_pretrained(prepared.model).get_text_config(decoder=True)
@@ -109,7 +110,7 @@ class VllmRanker(Ranker):
         self._paths: VllmPaths | None = None
         self._longest = 0
 
-    def rank(self, questions: Questions) -> Ranking:
+    def rank(self, questions: Questions, advance: Callable[[int], None] | None = None) -> Ranking:
         """See the base class.
 
         Raises:
@@ -123,21 +124,20 @@ class VllmRanker(Ranker):
 
         check_lengths(questions.prompts, self._trie, self._limit)
         settings, beams = self._settings, self._settings.beams
-        self.beam_tokens = len(questions) * beam_tokens(self._trie, beams)
+        self.counts = {"beam_tokens": len(questions) * beam_tokens(self._trie, beams)}
         paths = self._load(max(map(len, questions.prompts)) + self._trie.depth)
         capacity, block = paths.capacity
         search = Search(
             partial(RequestTree, paths), self._head, self._trie, beams, settings.scoring
         )
-        with progress("ranking", len(questions)) as advance:
-            return rank_in_batches(
-                search,
-                questions.prompts,
-                Constraints(questions.exclude),
-                extra=_tokens_of_beams(beams, block),
-                budget=min(capacity, settings.batch_tokens or capacity),
-                progress=advance,
-            )
+        return rank_in_batches(
+            search,
+            questions.prompts,
+            Constraints(questions.exclude),
+            extra=_tokens_of_beams(beams, block),
+            budget=min(capacity, settings.batch_tokens or capacity),
+            progress=advance,
+        )
 
     @property
     def choices(self) -> dict[str, Any]:

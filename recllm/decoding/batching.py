@@ -15,7 +15,12 @@ def default_batch_tokens(device: torch.device) -> int:
 
 
 def beam_tokens(trie: Trie, beams: int) -> int:
-    """How many tokens a search appends to a row: at each level but the last, one a beam."""
+    """The tokens that a search of a trie follows in a row, however it goes about it.
+
+    At each level but the last as many as there are beams, or paths to choose from where those are
+    fewer. A search that runs a prompt once for each beam computes more; one that ends before the
+    longest path does, fewer.
+    """
     sizes = [after - first for first, after in pairwise(trie.level_start)]
     return sum(min(beams, size) for size in sizes[1:-1])
 

@@ -118,21 +118,47 @@ def _train(
     help="Evaluate this checkpoint instead of the run's own; may be given several times, or with "
     "wildcards: --checkpoint 'runs/*'. Runs that differ by their seed alone are also shown as one.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Share the rows out to N processes, each with its own GPU where there are some. The "
+    "command that this runs is printed.",
+)
 def evaluate(
-    recipe: str, overrides: tuple[str, ...], dry_run: bool, checkpoints: tuple[str, ...]
-) -> None:
+    recipe: str,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    checkpoints: tuple[str, ...],
+    processes: int,
+) -> int:
     """Evaluate on the test split, beside the baselines."""
     loaded = load_recipe(recipe, overrides)
+    if processes > 1:
+        return _evaluate_in(processes, [recipe, *overrides], checkpoints, dry_run)
     if not checkpoints:
         execute(loaded, "eval", dry_run)
-        return
+        return 0
     folders = find_checkpoints(checkpoints)
     if dry_run:
         execute(loaded, "baselines", dry_run)
         for name in folders:
             click.echo(f"{'eval':10} {name}")
-        return
+        return 0
     click.echo(show_checkpoints(loaded, folders, announce))
+    return 0
+
+
+def _evaluate_in(
+    processes: int, recipe: list[str], checkpoints: tuple[str, ...], dry_run: bool
+) -> int:
+    from recllm.cli.launch import plan_launch, run_launch
+
+    named = [part for name in checkpoints for part in ("--checkpoint", name)]
+    launch = plan_launch("ddp", processes, [*recipe, *named], "recllm.eval")
+    click.echo(str(launch))
+    return 0 if dry_run else run_launch(launch)
 
 
 @click.command()
