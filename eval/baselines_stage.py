@@ -1,4 +1,4 @@
-"""The stage `baselines`: popularity, co-visitation and SASRec on the valid and test rows."""
+"""The stage `baselines`: what a model must beat, on the valid and test rows."""
 
 import json
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recllm.artifacts.stage import Stage
-from recllm.baselines.covisitation import CoVisitation
 from recllm.baselines.popularity import Popularity
 from recllm.baselines.ranking import BaselineRanking
+from recllm.baselines.recent_repeat import RecentRepeat
 from recllm.catalog.histories import Sequences, Spans, SplitRows
 from recllm.catalog.split_names import HELD_OUT, SplitName
 from recllm.config.schema import Recipe
+from recllm.eval.baseline_choices import Validation, choose_covisitation, choose_item_knn
 from recllm.eval.padding import list_lengths, pad
-from recllm.metrics.ranking.ndcg import ndcg
 
 #: How many items of each ranking are written.
 TOP = 10
@@ -44,6 +44,7 @@ class Baseline(Protocol):
         targets: NDArray[np.int32],
         beams: int,
         excluded: Spans | None = None,
+        only: Spans | None = None,
     ) -> BaselineRanking:
         """See `recllm.baselines.ranking.rank_by_keys`."""
         ...
@@ -52,7 +53,8 @@ class Baseline(Protocol):
 class Baselines(Stage):
     """Fits on training interactions, chooses on valid, ranks valid and test.
 
-    Where the recipe has a section `sasrec`, what that stage trained is ranked too.
+    Popularity, co-visitation, the history repeated (where it is not excluded) and item-based
+    neighbours; where the recipe has a section `sasrec`, what that stage trained is ranked too.
 
     Writes `valid.parquet` and `test.parquet` (row int64, baseline string, rank int32 with -1 for
     a miss, items list<int32>, the top 10) and `choices.json` (what was chosen, and by which
@@ -60,6 +62,7 @@ class Baselines(Stage):
     """
 
     name = "baselines"
+    version = 2  # recent_repeat, item_knn
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
@@ -76,36 +79,36 @@ class Baselines(Stage):
         sequences = Sequences.read(inputs["split"])
         rows = {name: SplitRows.read(inputs["split"], name, sequences) for name in HELD_OUT}
         training = sequences.training
-        candidates = {
-            symmetric: CoVisitation.fit(training, items, symmetric) for symmetric in (False, True)
-        }
-        tried = {
-            name: self._rank(candidate, rows["valid"]) for name, candidate in candidates.items()
-        }
-        figures = {
-            name: _mean_ndcg(ranking) for name, ranking in tried.items() if len(rows["valid"])
-        }
-        chosen = figures.get(True, 0.0) > figures.get(False, 0.0)
-        fitted: dict[str, Baseline] = {
-            "popularity": Popularity.fit(training, items),
-            "covisitation": candidates[chosen],
-        }
+        fitted, choices = self._fit(training, items, rows["valid"])
         if "sasrec" in inputs:
             from recllm.baselines.sasrec import SasRec  # torch
 
             fitted["sasrec"] = SasRec.load(inputs["sasrec"])
-        done = {("valid", "covisitation"): tried[chosen]}
         for split, held_out in rows.items():
-            rankings = {
-                name: done.get((split, name)) or self._rank(baseline, held_out)
-                for name, baseline in fitted.items()
-            }
+            rankings = {name: self._rank(each, held_out) for name, each in fitted.items()}
             _write(out / f"{split}.parquet", held_out, rankings)
-        (out / "choices.json").write_text(json.dumps(_describe(chosen, figures), indent=2))
+        (out / "choices.json").write_text(json.dumps(choices, indent=2))
         return {
             "training_interactions": int(training.lengths.sum()),
             **{split: len(held_out) for split, held_out in rows.items()},
         }
+
+    def _fit(
+        self, training: Spans, items: int, valid: SplitRows
+    ) -> tuple[dict[str, Baseline], dict[str, Any]]:
+        """The baselines by name, and what was chosen of them, with the validation figures."""
+        validation = Validation(valid, self.recipe.eval.exclude_history)
+        fitted: dict[str, Baseline] = {"popularity": Popularity.fit(training, items)}
+        choices: dict[str, Any] = {}
+        fitted["covisitation"], choices["covisitation"] = choose_covisitation(
+            training, items, validation
+        )
+        if validation.exclude_history:
+            choices["recent_repeat"] = {"left_out": "without the history it is popularity alone"}
+        else:
+            fitted["recent_repeat"] = RecentRepeat.fit(training, items)
+        fitted["item_knn"], choices["item_knn"] = choose_item_knn(training, items, validation)
+        return fitted, choices
 
     def _rank(self, baseline: Baseline, rows: SplitRows) -> BaselineRanking:
         section = self.recipe.eval
@@ -140,11 +143,6 @@ def _rows_of(part: pa.Table) -> BaselineRows:
     return BaselineRows(part["row"].to_numpy(), ranking)
 
 
-def _mean_ndcg(ranking: BaselineRanking) -> float:
-    """ndcg@10, or at the beams where those are fewer."""
-    return float(ndcg(ranking.ranks, 10).mean())
-
-
 def _write(path: Path, rows: SplitRows, rankings: Mapping[str, BaselineRanking]) -> None:
     with pq.ParquetWriter(path, SCHEMA) as writer:
         for name, ranking in rankings.items():
@@ -158,10 +156,3 @@ def _write(path: Path, rows: SplitRows, rankings: Mapping[str, BaselineRanking])
                 "items": pa.ListArray.from_arrays(offsets, pa.array(top[present])),
             }
             writer.write_table(pa.table(columns, schema=SCHEMA))
-
-
-def _describe(symmetric: bool, figures: Mapping[bool, float]) -> dict[str, Any]:
-    """What was chosen and the validation figures of each choice; none where valid has no rows."""
-    names = {False: "S", True: "S + S^T"}
-    by_name = {names[choice]: figure for choice, figure in figures.items()}
-    return {"covisitation": {"symmetric": symmetric, "valid_ndcg@10": by_name}}

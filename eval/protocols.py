@@ -45,7 +45,7 @@ class Protocol(ABC):
 
 
 class RankingProtocol(Protocol):
-    """The whole catalogue is ranked for each row, beside popularity and co-visitation."""
+    """The whole catalogue is ranked for each row, beside the baselines."""
 
     parents = ("filter", "split", "sid", "prompts", "baselines")
 

@@ -13,6 +13,8 @@ HEADLINE = ("hit@10", "ndcg@10")
 NAMES = {
     "model": "this model",
     "covisitation": "co-visitation",
+    "recent_repeat": "the history, latest first",
+    "item_knn": "item neighbours (kNN)",
     "sasrec": "SASRec",
     "rating": "the item's mean rating",
 }

@@ -1,4 +1,4 @@
-"""BaselineRanking the whole catalogue by integer keys, in chunks of rows."""
+"""Ranking the whole catalogue by integer keys, in chunks of rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +43,8 @@ def rank_by_keys(
     targets: NDArray[np.int32],
     beams: int,
     excluded: Spans | None,
+    *,
+    only: Spans | None = None,
 ) -> BaselineRanking:
     """Rank all items for each row by descending key.
 
@@ -54,6 +56,8 @@ def rank_by_keys(
         beams: how many items are kept; a target ranked lower counts as missed.
         excluded: items that each row must not be recommended; None excludes nothing. A target
             that is excluded is missed.
+        only: items that alone each row may be recommended; None allows all. A target that is not
+            among them is missed.
     """
     ranks = np.full(len(targets), -1, dtype=np.int32)
     best = np.full((len(targets), beams), -1, dtype=np.int32)
@@ -63,6 +67,10 @@ def rank_by_keys(
         keys = keys_of(rows)
         if excluded is not None:
             keys[excluded.select(rows).flatten()] = -1
+        if only is not None:
+            allowed = np.zeros(keys.shape, dtype=bool)
+            allowed[only.select(rows).flatten()] = True
+            keys[~allowed] = -1
         ranks[rows] = _target_ranks(keys, targets[rows], beams)
         top = _top(keys, beams)
         best[rows, : top.shape[1]] = top
