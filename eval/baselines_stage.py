@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 
 from recllm.artifacts.stage import Stage
 from recllm.baselines.popularity import Popularity
-from recllm.baselines.ranking import BaselineRanking
+from recllm.baselines.ranking import BaselineRanking, popularity_counts
 from recllm.baselines.recent_repeat import RecentRepeat
 from recllm.catalog.histories import Sequences, Spans, SplitRows
+from recllm.catalog.items import Items
 from recllm.catalog.split_names import HELD_OUT, SplitName
 from recllm.config.schema import Recipe
 from recllm.eval.baseline_choices import Validation, choose_covisitation, choose_item_knn
+from recllm.eval.candidate_sets import check_file, identify, make_sets
 from recllm.eval.padding import list_lengths, pad
 
 #: How many items of each ranking are written.
 TOP = 10
+#: Where candidate sets of the test rows and their rankings are written.
+CANDIDATES, RANKED_CANDIDATES = "candidates.parquet", "ranked_candidates.parquet"
 
 SCHEMA = pa.schema(
     {
@@ -58,7 +62,9 @@ class Baselines(Stage):
 
     Writes `valid.parquet` and `test.parquet` (row int64, baseline string, rank int32 with -1 for
     a miss, items list<int32>, the top 10) and `choices.json` (what was chosen, and by which
-    figures).
+    figures). Where the recipe has a section `eval.candidates`, `candidates.parquet` (row int64,
+    items list<int32>), the sets of the test rows, and `ranked_candidates.parquet`, the rankings of
+    these alone, as of `test.parquet`.
     """
 
     name = "baselines"
@@ -69,9 +75,17 @@ class Baselines(Stage):
         self.parents = ("filter", "split", *(("sasrec",) if recipe.sasrec else ()))
 
     def settings(self) -> dict[str, Any]:
-        """The cut of the ranks, and whether a history's own items are excluded."""
+        """The cut of the ranks, whether a history's own items are excluded, and candidates."""
         section = self.recipe.eval
-        return {"beams": section.beams, "exclude_history": section.exclude_history}
+        found = {"beams": section.beams, "exclude_history": section.exclude_history}
+        if section.candidates is None:
+            return found
+        return found | {"candidates": identify(section.candidates, self.recipe.seed)}
+
+    def check(self) -> None:
+        """Refuse a file of candidates that lacks a column."""
+        if self.recipe.eval.candidates is not None:
+            check_file(self.recipe.eval.candidates)
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Write the rankings; see the base class."""
@@ -91,6 +105,7 @@ class Baselines(Stage):
         return {
             "training_interactions": int(training.lengths.sum()),
             **{split: len(held_out) for split, held_out in rows.items()},
+            **self._rank_candidates(fitted, training, rows["test"], inputs["filter"], out),
         }
 
     def _fit(
@@ -109,6 +124,31 @@ class Baselines(Stage):
             fitted["recent_repeat"] = RecentRepeat.fit(training, items)
         fitted["item_knn"], choices["item_knn"] = choose_item_knn(training, items, validation)
         return fitted, choices
+
+    def _rank_candidates(
+        self,
+        fitted: Mapping[str, Baseline],
+        training: Spans,
+        rows: SplitRows,
+        filtered: Path,
+        out: Path,
+    ) -> Mapping[str, int]:
+        """Make the candidate sets of some rows and rank them; what was met with, counted."""
+        section = self.recipe.eval.candidates
+        if section is None:
+            return {}
+        items = Items.read(filtered / "items.parquet")
+        popularity = popularity_counts(training, len(items))
+        made = make_sets(section, rows, items, popularity, self.recipe.seed)
+        offsets = np.concatenate([[0], np.cumsum(made.items.lengths)]).astype(np.int32)
+        sets = pa.ListArray.from_arrays(offsets, pa.array(made.items.flatten()[1]))
+        pq.write_table(pa.table({"row": rows.row, "items": sets}), out / CANDIDATES)
+        rankings = {
+            name: each.rank(rows.histories, rows.target, made.largest, only=made.items)
+            for name, each in fitted.items()
+        }
+        _write(out / RANKED_CANDIDATES, rows, rankings)
+        return made.counts
 
     def _rank(self, baseline: Baseline, rows: SplitRows) -> BaselineRanking:
         section = self.recipe.eval
@@ -130,7 +170,12 @@ class BaselineRows:
 
 def read_baselines(folder: Path, split: SplitName) -> dict[str, BaselineRows]:
     """The baselines that the stage ranked, by name."""
-    table = pq.read_table(folder / f"{split}.parquet")
+    return read_rankings(folder / f"{split}.parquet")
+
+
+def read_rankings(path: Path) -> dict[str, BaselineRows]:
+    """The rankings in one file of the stage, by the baseline's name."""
+    table = pq.read_table(path)
     return {
         name: _rows_of(table.filter(pc.field("baseline") == name))
         for name in table["baseline"].unique().to_pylist()

@@ -38,7 +38,7 @@ class TreeRanker(Ranker):
         """See the base class."""
         from recllm.eval.cost import count_beam_tokens
 
-        beams = self._settings.beams
+        beams = questions.beams(self._settings.beams)
         self.beam_tokens = count_beam_tokens(self._recommender.trie, len(questions), beams)
         with progress("ranking", len(questions)) as advance:
             return self._recommender.rank_prompts(
@@ -46,6 +46,7 @@ class TreeRanker(Ranker):
                 beams=beams,
                 scoring=self._settings.scoring,
                 exclude=questions.exclude,
+                only=questions.only,
                 batch_tokens=self._settings.batch_tokens,
                 progress=advance,
             )

@@ -84,6 +84,11 @@ class ReportInputs:
         return ReportInputs(self.name, metrics=self.metrics.get("search") or {})
 
     @property
+    def candidates(self) -> "ReportInputs":
+        """The ranking of candidate sets as a report of its own."""
+        return ReportInputs(self.name, metrics=self.metrics.get("candidates") or {})
+
+    @property
     def primary(self) -> str | None:
         """The metric of the verdict: hit@10, else the nearest cutoff's hit, else the first one."""
         names = sort_metrics(self.model)
