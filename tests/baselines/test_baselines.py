@@ -112,25 +112,26 @@ def test_covisitation(
     check(found, rows, key, beams, exclude)
 
 
-@given(SEQUENCES, ROWS, st.lists(st.integers(0, ITEMS - 1)), st.booleans())
+@given(SEQUENCES, ROWS, st.sets(st.integers(0, ITEMS - 1)), st.booleans(), st.integers(1, 9))
 def test_only_some_items(
     sequences: list[list[int]],
     rows: list[tuple[list[int], int]],
-    allowed: list[int],
+    allowed: set[int],
     exclude: bool,
+    beams: int,
 ) -> None:
     histories = Spans.from_lists(history for history, _ in rows)
     targets = np.array([target for _, target in rows], dtype=np.int32)
-    only = Spans.from_lists([[*allowed, target] for target in targets.tolist()])
+    # the first row may have its target, the others may not
+    only = Spans.from_lists([allowed | {int(targets[0])}] + [allowed] * (len(rows) - 1))
     model = CoVisitation.fit(Spans.from_lists(sequences), ITEMS)
     excluded = histories if exclude else None
     whole = model.rank(histories, targets, ITEMS, excluded)
-    found = model.rank(histories, targets, ITEMS, excluded, only)
+    found = model.rank(histories, targets, beams, excluded, only)
     for i, may in enumerate(only):
-        left = [item for item in whole.items[i].tolist() if item in may]
-        assert found.items[i].tolist() == left + [-1] * (ITEMS - len(left))
-        target = targets[i]
-        assert found.ranks[i] == (left.index(target) if target in left else -1)
+        left = [item for item in whole.items[i].tolist() if item in may][:beams]
+        assert found.items[i].tolist() == left + [-1] * (beams - len(left))
+        assert found.ranks[i] == (left.index(targets[i]) if targets[i] in left else -1)
 
 
 def test_chunks_do_not_change_the_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
