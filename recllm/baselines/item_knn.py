@@ -55,7 +55,7 @@ class Neighbours:
         found: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
         kept = np.zeros(items + 1, dtype=np.int64)
         for first, both in _counted_together(had):
-            item = first + np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))
+            item = first + np.repeat(np.arange(len(both.indptr) - 1), np.diff(both.indptr))
             other = both.indices.astype(np.int64)
             # Each step is rounded as IEEE 754 says: the same on every machine.
             damped = np.sqrt((users[item] * users[other]).astype(np.float64)) + shrinkage

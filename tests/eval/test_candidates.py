@@ -50,7 +50,8 @@ def recommender() -> Recommender:
 @pytest.fixture(scope="module")
 def brute_force(recommender: Recommender) -> np.ndarray:
     """(histories, items) each item's log-probability: its whole path run through the model."""
-    tokens = sid_token_ids(recommender.renderer.tokenizer, recommender.renderer.catalog.sids)
+    assert isinstance(recommender.sids, SidIndex)
+    tokens = sid_token_ids(recommender.renderer.tokenizer, recommender.sids)
     prompts = recommender.renderer.recommendation_prompts(HISTORIES)
     scores = np.empty((len(prompts), 30))
     for row, prompt in enumerate(prompts):
