@@ -19,6 +19,7 @@ from recllm.config.schema import Recipe
 from recllm.config.validation import dump
 from recllm.decoding.engine import Ranking
 from recllm.errors import UserError
+from recllm.eval.candidates import evaluate_candidates
 from recllm.eval.cost import cost_of_tokens, measured
 from recllm.eval.engines import Engine, Known, Questions, Ranker
 from recllm.eval.facts import Facts
@@ -45,7 +46,8 @@ def evaluate(
 
     Writes `predictions.parquet` into `out`: row, user_id, target (dense index), rank (0-based, -1
     for a miss), item_ids and scores (best first), invalid (how many of them should not be there).
-    They are those of the question's first phrasing, as `metrics` is.
+    They are those of the question's first phrasing, as `metrics` is. Where the recipe asks for
+    candidate sets, `candidates.parquet` too; see `evaluate_candidates`.
 
     Args:
         checkpoint: a folder that `Recommender.save` wrote.
@@ -89,6 +91,10 @@ def evaluate(
         found = score(predictions, facts, split, section, recipe.seed, settings, cost)
         if section.phrasings == "all":
             found["phrasings"] = over_phrasings(ranker, renderer, rows, predictions.ranks, section)
+        if section.candidates is not None:
+            found["candidates"] = evaluate_candidates(
+                recipe, ranker, asked, rows, items=items, baselines=inputs["baselines"], out=out
+            )
         if "prompts" in inputs and (task := search_task(recipe)):
             found["search"] = evaluate_search(
                 recipe, task, ranker, renderer, sequences, rows, inputs, facts

@@ -21,7 +21,8 @@ class Protocol(ABC):
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
 
-    def check(self) -> None:  # noqa: B027 (verdicts have nothing to refuse)
+    @abstractmethod
+    def check(self) -> None:
         """Refuse settings that cannot work.
 
         Raises:
@@ -45,7 +46,7 @@ class Protocol(ABC):
 
 
 class RankingProtocol(Protocol):
-    """The whole catalogue is ranked for each row, beside popularity and co-visitation."""
+    """The whole catalogue is ranked for each row, beside the baselines."""
 
     parents = ("filter", "split", "sid", "prompts", "baselines")
 
@@ -83,6 +84,14 @@ class VerdictProtocol(Protocol):
     """The target of each row is judged, beside popularity, mean ratings and chance."""
 
     parents = ("filter", "split", "prompts")
+
+    def check(self) -> None:
+        """Refuse candidates to rank: a verdict is on one item."""
+        if self.recipe.eval.candidates is not None:
+            raise UserError(
+                f"eval.candidates: the model is asked for verdicts by {self.recipe.asked_by.name}, "
+                "which rank no candidates; leave the section out"
+            )
 
     def evaluate(
         self, checkpoint: Path, inputs: Mapping[str, Path], out: Path

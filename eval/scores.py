@@ -29,8 +29,9 @@ class Scores(TypedDict):
     `metrics` and `baselines` are item-level, over all rows of the split. `paired` holds the mean
     over rows of model minus baseline. `slices` is documented in `recllm.eval.slices`,
     `beyond_accuracy`, of the model and of the baselines by name, in `beyond_accuracy` below.
-    `settings` and `cost` are the caller's, and so are `phrasings` (see `over_phrasings`) and
-    `search` (see `evaluate_search`), where these were asked for.
+    `settings` and `cost` are the caller's, and so are `candidates` (see `evaluate_candidates`),
+    `phrasings` (see `over_phrasings`) and `search` (see `evaluate_search`), where these were asked
+    for.
     """
 
     split: str
@@ -44,6 +45,7 @@ class Scores(TypedDict):
     beyond_accuracy: dict[str, dict[str, float]]
     invalid_rate: float
     cost: dict[str, Any]
+    candidates: NotRequired[dict[str, Any]]
     phrasings: NotRequired[dict[str, Any]]
     search: NotRequired[dict[str, Any]]
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,22 +96,22 @@ class ShardedRanker(Ranker):
         paths = [folder / f"{part.start}.safetensors" for part in parts]
         with progress("ranking", len(questions)) as shown:
             told = advance or shown
+            found: dict[int, Shard] = {}
             for place in range(self._world.rank, len(parts), self._world.size):
                 asked = questions.part(parts[place])
-                if Shard.read(paths[place]) is None:
-                    self._rank_shard(asked, told).write(paths[place])
+                known = Shard.read(paths[place])
+                found[place] = known or self._rank_shard(asked, told)
+                if known is None:
+                    found[place].write(paths[place])
                 else:
                     told(len(asked))
-            shards = [self._wait_for(path) for path in paths]
+            shards = [found.get(i) or self._wait_for(path) for i, path in enumerate(paths)]
         self.seconds = sum(shard.seconds for shard in shards)
         counts: Counter[str] = Counter()
         for shard in shards:
             counts.update(shard.counts)  # unlike +, keeps what is 0
         self.counts = dict(counts)
-        return Ranking(
-            np.concatenate([shard.ranking.items for shard in shards]),
-            np.concatenate([shard.ranking.scores for shard in shards]),
-        )
+        return join([shard.ranking for shard in shards])
 
     def _rank_shard(self, asked: Questions, advance: Callable[[int], None]) -> Shard:
         started = time.monotonic()
@@ -128,10 +128,24 @@ class ShardedRanker(Ranker):
         return hash_json([*self._identity, digest(questions)])[:16]
 
 
+def join(rankings: Sequence[Ranking]) -> Ranking:
+    """All rows of several rankings; where only some items are asked for, one may be narrower."""
+    width = max(ranking.items.shape[1] for ranking in rankings)
+    fill: dict[str, Any] = {"items": -1, "scores": -np.inf}
+    columns = {
+        name: [
+            np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=value)
+            for part in (getattr(ranking, name) for ranking in rankings)
+        ]
+        for name, value in fill.items()
+    }
+    return Ranking(np.concatenate(columns["items"]), np.concatenate(columns["scores"]))
+
+
 def digest(questions: Questions) -> str:
     """sha256 of everything in some questions."""
     found = hashlib.sha256()
-    for lists in (questions.prompts, questions.exclude):
+    for lists in (questions.prompts, questions.exclude, questions.only):
         found.update(b"none" if lists is None else str(len(lists)).encode())
         for numbers in lists or ():
             array = np.asarray(numbers, dtype=np.int64)

@@ -13,7 +13,7 @@ from recllm.eval.protocols import protocol_of
 
 
 class Eval(Stage):
-    """Writes `predictions.parquet` and `metrics.json`."""
+    """Writes `predictions.parquet`, `metrics.json`, and `candidates.parquet` where asked for."""
 
     name = "eval"
     version = 4  # states the task that the model is asked by
@@ -26,6 +26,8 @@ class Eval(Stage):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self._protocol = protocol_of(recipe)
+        if recipe.eval.candidates is not None:
+            self.publishes = {**self.publishes, "candidates.parquet": "eval/candidates.parquet"}
         self.parents = (*self._protocol.parents, recipe.trained_by)
 
     def check(self) -> None:

@@ -26,17 +26,27 @@ class Questions:
     Attributes:
         prompts: token ids, rendered by the checkpoint's own template and task.
         exclude: for each prompt the items that may not be returned; None: all may.
+        only: for each prompt the items that alone may be returned; None: all may.
     """
 
     prompts: Sequence[Sequence[int]]
     exclude: Sequence[History] | None
+    only: Sequence[History] | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
 
     def part(self, rows: slice) -> Questions:
         """Some of them."""
-        return Questions(self.prompts[rows], None if self.exclude is None else self.exclude[rows])
+        exclude, only = (None if x is None else x[rows] for x in (self.exclude, self.only))
+        return Questions(self.prompts[rows], exclude, only)
+
+    def beams(self, asked: int) -> int:
+        """How wide to search: as asked, or, where `only` is given, wide enough for all of these.
+
+        A beam search that is as wide as the longest list loses none of its items on the way.
+        """
+        return asked if self.only is None else max([1, *map(len, self.only)])
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Ranker(ABC):
 
     @abstractmethod
     def rank(self, questions: Questions, advance: Callable[[int], None] | None = None) -> Ranking:
-        """The best `eval.beams` items for each prompt.
+        """The best `questions.beams(eval.beams)` items for each prompt.
 
         Args:
             advance: called with the number of rows done since its last call.

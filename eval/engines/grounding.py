@@ -130,5 +130,8 @@ class GroundingRanker(Ranker):
         from recllm.decoding.ranking import Ranking
 
         weights = popularity_weights(self._popularity, gamma)
-        beams, exclude = self._settings.beams, questions.exclude
-        return Ranking(*nearest_items(written, self._items, weights, beams, exclude))
+        beams = questions.beams(self._settings.beams)
+        found = nearest_items(
+            written, self._items, weights, beams, questions.exclude, only=questions.only
+        )
+        return Ranking(*found)

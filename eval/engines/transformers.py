@@ -39,7 +39,7 @@ class TreeRanker(Ranker):
         """See the base class."""
         from recllm.decoding.batching import beam_tokens
 
-        beams = self._settings.beams
+        beams = questions.beams(self._settings.beams)
         tokens = len(questions) * beam_tokens(self._recommender.trie, beams)
         self.counts = {"beam_tokens": tokens}
         return self._recommender.rank_prompts(
@@ -47,6 +47,7 @@ class TreeRanker(Ranker):
             beams=beams,
             scoring=self._settings.scoring,
             exclude=questions.exclude,
+            only=questions.only,
             batch_tokens=self._settings.batch_tokens,
             progress=advance,
         )

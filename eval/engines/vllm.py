@@ -123,7 +123,7 @@ class VllmRanker(Ranker):
         from recllm.eval.engines._vllm_paths import RequestTree
 
         check_lengths(questions.prompts, self._trie, self._limit)
-        settings, beams = self._settings, self._settings.beams
+        settings, beams = self._settings, questions.beams(self._settings.beams)
         self.counts = {"beam_tokens": len(questions) * beam_tokens(self._trie, beams)}
         paths = self._load(max(map(len, questions.prompts)) + self._trie.depth)
         capacity, block = paths.capacity
@@ -133,7 +133,7 @@ class VllmRanker(Ranker):
         return rank_in_batches(
             search,
             questions.prompts,
-            Constraints(questions.exclude),
+            Constraints(questions.exclude, questions.only),
             extra=_tokens_of_beams(beams, block),
             budget=min(capacity, settings.batch_tokens or capacity),
             progress=advance,

@@ -13,6 +13,8 @@ HEADLINE = ("hit@10", "ndcg@10")
 NAMES = {
     "model": "this model",
     "covisitation": "co-visitation",
+    "recent_repeat": "the history, latest first",
+    "item_knn": "item neighbours (kNN)",
     "sasrec": "SASRec",
     "rating": "the item's mean rating",
 }
@@ -80,6 +82,11 @@ class ReportInputs:
     def search(self) -> "ReportInputs":
         """Item search as a report of its own: its metrics, baselines and paired differences."""
         return ReportInputs(self.name, metrics=self.metrics.get("search") or {})
+
+    @property
+    def candidates(self) -> "ReportInputs":
+        """The ranking of candidate sets as a report of its own."""
+        return ReportInputs(self.name, metrics=self.metrics.get("candidates") or {})
 
     @property
     def primary(self) -> str | None:

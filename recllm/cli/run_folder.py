@@ -35,7 +35,12 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "sft": ("model", "metrics.jsonl", "sft/model", "sft/metrics.jsonl"),
     "rl": ("model", "metrics.jsonl"),
     "sid extend": (EXTENDED,),
-    "eval": ("eval/metrics.json", "eval/predictions.parquet", CHECKPOINTS),
+    "eval": (
+        "eval/metrics.json",
+        "eval/predictions.parquet",
+        "eval/candidates.parquet",
+        CHECKPOINTS,
+    ),
     "report": ("report.html", "report.md"),
 }
 FOLDERS = ("model", "sft/model", EXTENDED, CHECKPOINTS)

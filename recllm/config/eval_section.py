@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from recllm.config import plugins
+from recllm.config.candidates_section import CandidatesSection
 from recllm.config.section import Section
 
 Scoring = Literal["vocab", "level", "trie"]
@@ -26,6 +27,10 @@ class EvalSection(Section):
     bootstrap: int = Field(default=1000, ge=100, description="resamples for the intervals")
     batch_tokens: int | None = Field(
         default=None, ge=1, description="prompt and beam tokens a batch; default: by the device"
+    )
+
+    candidates: CandidatesSection | None = Field(
+        default=None, description="a few items a row, ranked beside the whole catalogue"
     )
 
     @model_validator(mode="after")

@@ -404,6 +404,16 @@ def test_verdict_follows_the_paired_interval(
     assert phrase in verdict.text
 
 
+def test_further_yardsticks_are_named_where_they_are_not_beaten(inputs: ReportInputs) -> None:
+    beaten = {"popularity": difference(0.12, 0.1), "covisitation": difference(0.05, 0.03)}
+    paired = {**beaten, "item_knn": difference(-0.02, 0), "recent_repeat": difference(0.1, 0.1)}
+    verdict = judge(replace(inputs, metrics={**inputs.metrics, "paired": paired}))
+    assert verdict
+    assert (verdict.tone, verdict.title) == ("good", "Beats co-visitation and popularity")
+    assert "; does not beat item neighbours (kNN): paired difference −0.0200 [" in verdict.text
+    assert "latest first" not in verdict.text
+
+
 def test_verdict_without_paired_intervals_stays_open(inputs: ReportInputs) -> None:
     verdict = judge(replace(inputs, metrics={**inputs.metrics, "paired": {}}))
     assert verdict

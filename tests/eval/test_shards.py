@@ -107,16 +107,20 @@ def test_processes_share_the_shards_out(tmp_path: Path) -> None:
     assert [len(ranker.asked) for ranker in rankers] == [30, 25, 20]
 
 
+def test_a_narrower_shard_is_filled_up() -> None:
+    one = Ranking(np.array([[1, 2]], np.int32), np.array([[-1, -2]], np.float32))
+    other = Ranking(np.array([[3]], np.int32), np.array([[-3]], np.float32))
+    joined = shards.join([one, other])
+    assert joined.items.tolist() == [[1, 2], [3, -1]] and joined.items.dtype == np.int32
+    assert joined.scores.tolist() == [[-1, -2], [-3, -np.inf]]
+    assert joined.scores.dtype == np.float32
+
+
 LISTS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=3), max_size=3)
+OPTIONAL = st.none() | LISTS
 
 
 @settings(deadline=None)
-@given(LISTS, st.none() | LISTS, LISTS, st.none() | LISTS)
-def test_the_digest_tells_questions_apart(
-    prompts: list[list[int]],
-    exclude: list[list[int]] | None,
-    others: list[list[int]],
-    excluded: list[list[int]] | None,
-) -> None:
-    same = (prompts, exclude) == (others, excluded)
-    assert (digest(Questions(prompts, exclude)) == digest(Questions(others, excluded))) == same
+@given(st.tuples(LISTS, OPTIONAL, OPTIONAL), st.tuples(LISTS, OPTIONAL, OPTIONAL))
+def test_the_digest_tells_questions_apart(one: Any, other: Any) -> None:
+    assert (digest(Questions(*one)) == digest(Questions(*other))) == (one == other)

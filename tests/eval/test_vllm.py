@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,15 @@ def ranked(engine: Engine, checkpoint: Path, asked: Questions, section: EvalSect
         return ranker.rank(asked)
 
 
-def require_equal(checkpoint: Path, section: EvalSection, exclude: bool = False) -> None:
+def require_equal(
+    checkpoint: Path,
+    section: EvalSection,
+    exclude: bool = False,
+    only: Sequence[Sequence[int]] | None = None,
+) -> None:
     renderer = Recommender.load(checkpoint).renderer
     prompts = renderer.recommendation_prompts(QUESTIONS)
-    asked = Questions(prompts, QUESTIONS if exclude else None)
+    asked = Questions(prompts, QUESTIONS if exclude else None, only)
     expected = ranked(Transformers(), checkpoint, asked, section)
     found = ranked(Vllm(), checkpoint, asked, section)
     assert np.array_equal(found.items >= 0, expected.items >= 0)
@@ -94,6 +99,12 @@ def test_other_models_and_scorings(tmp_path: Path, architecture: str, scoring: s
 @pytest.mark.slow
 def test_excluded_items_leave_fewer_than_the_beams(tmp_path: Path) -> None:
     require_equal(save(tmp_path), settings(beams=ITEMS), exclude=True)
+
+
+@pytest.mark.slow
+def test_candidates_are_all_ranked(tmp_path: Path) -> None:
+    only = [list(range(row, ITEMS, row + 2)) for row in range(len(QUESTIONS))]
+    require_equal(save(tmp_path), settings(beams=5), only=only)
 
 
 @pytest.mark.slow

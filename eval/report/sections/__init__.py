@@ -11,6 +11,7 @@ from recllm.eval.report.inputs import ReportInputs
 
 ORDER = (
     "headline",
+    "candidates",
     "phrasings",
     "search",
     "slices",
