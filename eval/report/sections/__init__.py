@@ -18,6 +18,7 @@ ORDER = (
     "training",
     "reinforcement",
     "beyond_accuracy",
+    "perplexity",
     "data",
     "sids",
     "cost",

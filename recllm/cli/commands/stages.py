@@ -14,6 +14,7 @@ from recllm.cli.headline import headline_table
 from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
+from recllm.eval.protocols import protocol_of
 from recllm.eval.report.formats import quantity
 
 recipe_arguments = [
@@ -126,6 +127,7 @@ def evaluate(
     if not checkpoints:
         execute(loaded, "eval", dry_run)
         return
+    protocol_of(loaded).check()
     folders = find_checkpoints(checkpoints)
     if dry_run:
         execute(loaded, "baselines", dry_run)
