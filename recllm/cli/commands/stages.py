@@ -115,9 +115,10 @@ def _train(
     "--checkpoint",
     "checkpoints",
     multiple=True,
-    metavar="DIR",
-    help="Evaluate this checkpoint instead of the run's own; may be given several times, or with "
-    "wildcards: --checkpoint 'runs/*'. Runs that differ by their seed alone are also shown as one.",
+    metavar="DIR|HUB_ID",
+    help="Evaluate this checkpoint instead of the run's own: a folder, or user/name[@revision] on "
+    "the Hugging Face Hub. May be given several times, or with wildcards: --checkpoint 'runs/*'. "
+    "Runs that differ by their seed alone are also shown as one.",
 )
 def evaluate(
     recipe: str, overrides: tuple[str, ...], dry_run: bool, checkpoints: tuple[str, ...]
@@ -128,7 +129,7 @@ def evaluate(
         execute(loaded, "eval", dry_run)
         return
     protocol_of(loaded).check()
-    folders = find_checkpoints(checkpoints)
+    folders = find_checkpoints(checkpoints, dry_run=dry_run)
     if dry_run:
         execute(loaded, "baselines", dry_run)
         for name in folders:
