@@ -86,12 +86,14 @@ class RankingProtocol(Protocol):
         return evaluate(self.recipe, checkpoint, inputs, out)
 
     def report_parts(self, inputs: Mapping[str, Path]) -> dict[str, Any]:
-        """hit@k over k, and a few users with what they were recommended."""
-        from recllm.eval.report_parts import find_examples, hit_curve
+        """hit@k over k, popularity, and a few users with what they were recommended."""
+        from recllm.eval.estimates import headline_depth
+        from recllm.eval.report_parts import find_examples, hit_curve, popularity_profiles
 
         return {
             "examples": find_examples(inputs, self.recipe.seed),
             "hit_curve": hit_curve(inputs, self.recipe.eval.beams),
+            "popularity": popularity_profiles(inputs, headline_depth(self.recipe.eval)),
         }
 
 

@@ -36,7 +36,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "rl": ("model", "metrics.jsonl"),
     "sid extend": (EXTENDED,),
     "eval": ("eval/metrics.json", "eval/predictions.parquet", CHECKPOINTS),
-    "report": ("report.html", "report.md"),
+    "report": ("report.html", "report.md", "report.csv"),
 }
 FOLDERS = ("model", "sft/model", EXTENDED, CHECKPOINTS)
 #: Keys that say where things go, not what they are.

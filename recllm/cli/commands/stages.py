@@ -141,7 +141,7 @@ def evaluate(
 @click.command()
 @with_recipe
 def report(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
-    """Write report.html and report.md of RECIPE's run."""
+    """Write report.html, report.md and report.csv of RECIPE's run."""
     execute(load_recipe(recipe, overrides), "report", dry_run)
 
 
