@@ -68,7 +68,10 @@ def find_checkpoint(name: str) -> Path:
     """
     folder = Path(name)
     if not folder.is_dir():
-        raise UserError(f"--checkpoint {name}: expected the folder of a checkpoint; there is none")
+        raise UserError(
+            f"--checkpoint {name}: expected the folder of a checkpoint, or user/name on the Hub; "
+            "there is no such folder"
+        )
     for found in (folder / "model", folder):
         if (found / DESCRIPTION).is_file():
             return found

@@ -122,4 +122,4 @@ def _explain_silence(error: BaseException) -> str:
     if isinstance(cause, errors.HfHubHTTPError) and cause.response.status_code in (401, 403):
         return f"the Hub refuses to show it to this account; log in with {LOG_IN} to another one"
     said = " ".join(str(cause).split()) or type(cause).__name__
-    return f"the Hub cannot be reached: {said}; what has arrived is kept, try again"
+    return f"the Hub cannot be reached: {said}; try again, files that have arrived are kept"

@@ -29,7 +29,7 @@ eval: {{beams: 5, cutoffs: [5], bootstrap: 100, perplexity: {folder}/text.txt}}
 cache_dir: {folder}/cache
 output_dir: {folder}/run
 """
-SCRATCH = "{from_scratch: {hidden: 16, layers: 1, heads: 2, vocabulary: 300}}"
+SCRATCH = "{from_scratch: {hidden: 16, layers: 1, heads: 2, vocabulary: 300}, dtype: float32}"
 
 
 def write(folder: Path, model: str) -> str:
@@ -52,7 +52,7 @@ def plain_loss(model: Any, tokenizer: Any) -> float:
 
 def test_an_adapter_stands_beside_its_base(tmp_path: Path) -> None:
     base = save_base(tmp_path / "base")
-    recipe = write(tmp_path, f"{{name: {base}, tuning: lora, lora: {{rank: 4}}}}")
+    recipe = write(tmp_path, f"{{name: {base}, tuning: lora, lora: {{rank: 4}}, dtype: float32}}")
     outcome = recllm("run", recipe)
     assert outcome.code == 0, outcome.err
     found = measured(tmp_path)
@@ -107,7 +107,7 @@ def test_a_model_from_scratch_has_no_base_and_another_tokenizer_is_no_base_of_it
     assert "trained from scratch" in (tmp_path / "run" / "report.md").read_text()
 
     (tmp_path / "other").mkdir()
-    other = write(tmp_path, f"{{name: {save_base(tmp_path / 'base')}}}")
+    other = write(tmp_path, f"{{name: {save_base(tmp_path / 'base')}, dtype: float32}}")
     arguments = ["--checkpoint", str(tmp_path / "run"), f"output_dir={tmp_path}/other"]
     outcome = recllm("eval", other, *arguments)
     assert outcome.code == 0, outcome.err

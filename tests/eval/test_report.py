@@ -310,11 +310,13 @@ def test_general_language_stands_beside_the_base(inputs: ReportInputs, tmp_path:
         ["bits per byte, without SID tokens", "0.8", "–", "–"],
     ]
     assert "a|b.txt · 6,000 bytes · 1,500 tokens · windows of 2,048 by 1,024" in markdown
-    assert "Base: org/base" in markdown
+    assert "· base org/base\n" in markdown
     left_out = {"name": "org/base", "left_out": "it differs"}
     for base, said in ((left_out, "org/base, left out: it differs"), ({}, "trained from scratch")):
         metrics = {"perplexity": {**PERPLEXITY, "base": base}}
-        assert said in render(ReportInputs("x", metrics=metrics), tmp_path)[1]
+        text, markdown = render(ReportInputs("x", metrics=metrics), tmp_path)
+        assert said in markdown
+        assert rows_of(section(text, "perplexity"))[0] == ["", "this model"]
 
 
 def test_the_log_is_described_and_drawn(rendered: tuple[str, str]) -> None:

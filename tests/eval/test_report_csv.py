@@ -24,7 +24,9 @@ METRICS = {
             {"label": "6+", "n": 0},
         ],
     },
-    "search": {"rows": 7, "metrics": {"hit@1": entry(0.6)}, "baselines": {"titles": {"hit@1": entry(0.7)}}},
+    "search": {
+        "rows": 7, "metrics": {"hit@1": entry(0.6)}, "baselines": {"titles": {"hit@1": entry(0.7)}}
+    },
 }  # fmt: skip
 
 

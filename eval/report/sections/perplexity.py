@@ -23,22 +23,21 @@ def build(inputs: ReportInputs) -> Section | None:
     measured = inputs.metrics.get("perplexity") or {}
     if not measured:
         return None
-    base = measured.get("base") or {}
-    rows = [
-        [
-            Cell(f"{measure.replace('_', ' ')}, {vocabulary}", meaning),
-            *(_cell(of(found), measure) for found in (measured["checkpoint"], base)),
-            _growth(of(measured["checkpoint"]).get(measure), of(base).get(measure)),
-        ]
-        for measure, meaning in MEASURES.items()
-        for vocabulary, of in VOCABULARIES.items()
-    ]
-    table = Table(["", display_name("model"), "its base", "model / base"], rows, _base(base))
+    checkpoint, base = measured["checkpoint"], measured.get("base") or {}
+    compared = "perplexity" in base
+    rows: list[list[Cell]] = []
+    for measure, meaning in MEASURES.items():
+        for vocabulary, of in VOCABULARIES.items():
+            name = f"{measure.replace('_', ' ')}, {vocabulary}"
+            model, other = (of(found).get(measure) for found in (checkpoint, base))
+            beside = [_cell(other), _growth(model, other)] if compared else []
+            rows.append([Cell(name, meaning), _cell(model), *beside])
+    head = ["", display_name("model"), *(["its base", "model / base"] if compared else [])]
     return Section(
         "perplexity",
         "General language",
-        note=_conditions(measured),
-        tables=[table],
+        note=f"{_conditions(measured)} · {_base(base)}",
+        tables=[Table(head, rows)],
         wide=True,
         in_markdown=True,
     )
@@ -52,13 +51,13 @@ def _conditions(measured: Mapping[str, Any]) -> str:
 
 def _base(base: Mapping[str, Any]) -> str:
     if not base:
-        return "The model was trained from scratch: it has no base"
+        return "trained from scratch, without a base"
     left_out = f", left out: {base['left_out']}" if "left_out" in base else ""
-    return f"Base: {base['name']}{left_out}"
+    return f"base {base['name']}{left_out}"
 
 
-def _cell(found: Mapping[str, Any], measure: str) -> Cell:
-    return Cell(number(found[measure]) if measure in found else MISSING)
+def _cell(value: float | None) -> Cell:
+    return Cell(MISSING if value is None else number(value))
 
 
 def _growth(model: float | None, base: float | None) -> Cell:
