@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recllm.catalog.sids import SidIndex
+from recllm.config.model_section import Tuning
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.eval.general_text import read_text, text_identity
@@ -89,9 +90,8 @@ def measure_perplexity(recipe: Recipe, path: Path, checkpoint: Path) -> dict[str
     Raises:
         UserError: the text or a model cannot be read, or the text holds SID tokens.
     """
-    dtype = resolve_dtype(recipe.model.dtype)
     text = read_text(path)
-    recommender = Recommender.load(checkpoint, dtype)
+    recommender = Recommender.load(checkpoint, resolve_dtype(recipe.model.dtype))
     question = _question(recommender, text)
     stated = {
         "text": text_identity(path) | {"bytes": question.text_bytes},
@@ -105,18 +105,10 @@ def measure_perplexity(recipe: Recipe, path: Path, checkpoint: Path) -> dict[str
     if base is None:
         return stated
     model = recommender.model
-    tuning = model.tuning if isinstance(model, TunedModel) else "full"
+    tuning: Tuning = model.tuning if isinstance(model, TunedModel) else "full"
     del recommender, model
     gc.collect()  # adapters hold themselves in circles; two models may not fit beside each other
-    remote = recipe.model.trust_remote_code
-    if _encode(load_tokenizer_of(base.name, remote), text) != list(question.tokens):
-        log.warning("perplexity: the base %s is left out: %s", base.name, OTHER_TOKENS)
-        return stated | {"base": {"name": base.name, "left_out": OTHER_TOKENS}}
-    loaded = load_model(
-        base.name, dtype, tuning=tuning, revision=base.revision, trust_remote_code=remote
-    )
-    found = question.ask(on_device(loaded), "base")
-    return stated | {"base": {"name": base.name, **found}}
+    return stated | {"base": {"name": base.name, **_ask_base(recipe, base, tuning, question, text)}}
 
 
 def base_of(recipe: Recipe, checkpoint: Path) -> BaseReference | None:
@@ -127,6 +119,24 @@ def base_of(recipe: Recipe, checkpoint: Path) -> BaseReference | None:
     if is_adapter(checkpoint):
         return BaseReference.of_adapter(checkpoint)
     return None if recipe.model.name is None else BaseReference(recipe.model.name)
+
+
+def _ask_base(
+    recipe: Recipe, base: BaseReference, tuning: Tuning, question: Question, text: str
+) -> dict[str, Any]:
+    """The figures of the base, loaded as for the training; or why there are none."""
+    remote = recipe.model.trust_remote_code
+    if _encode(load_tokenizer_of(base.name, remote), text) != list(question.tokens):
+        log.warning("perplexity: the base %s is left out: %s", base.name, OTHER_TOKENS)
+        return {"left_out": OTHER_TOKENS}
+    model = load_model(
+        base.name,
+        resolve_dtype(recipe.model.dtype),
+        tuning=tuning,
+        revision=base.revision,
+        trust_remote_code=remote,
+    )
+    return question.ask(on_device(model), "base")
 
 
 def _question(recommender: Recommender, text: str) -> Question:
@@ -141,7 +151,8 @@ def _question(recommender: Recommender, text: str) -> Question:
             "eval.perplexity: expected a text of general language, found tokens of SIDs in it, "
             f"such as {shown}; take them out"
         )
-    begins, ends = tokenizer.bos_token_id, tokenizer.eos_token_id
+    begins: Any = tokenizer.bos_token_id
+    ends: Any = tokenizer.eos_token_id
     window = window_of(recommender.model)
     return Question(
         tokens=tokens,

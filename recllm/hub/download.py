@@ -71,10 +71,8 @@ def _parts(name: str) -> tuple[str, str | None]:
 @contextmanager
 def _explaining(name: str) -> Iterator[None]:
     """What the Hub's client raises, in one line."""
-    from huggingface_hub.errors import (
-        HFValidationError,
-        HTTPError,  # pyright: ignore[reportPrivateImportUsage] (which library's: by its version)
-    )
+    # HTTPError is that of the HTTP library which the client's version uses.
+    from huggingface_hub.errors import HFValidationError, HTTPError
 
     try:
         yield

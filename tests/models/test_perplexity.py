@@ -82,7 +82,7 @@ def test_an_adapter_is_scored_with_what_it_was_trained_to(tmp_path: Any) -> None
 
 
 def test_bfloat16_logits_are_normalised_in_float32() -> None:
-    model = make_model(vocabulary=4000).to(torch.bfloat16).eval()
+    model = make_model(vocabulary=4000).bfloat16().eval()
     with torch.no_grad():
         logits = model(torch.tensor([[2, *TOKENS[:-1]]])).logits[0].double()
     rows = logits.log_softmax(-1)
