@@ -23,19 +23,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def find_checkpoints(names: Sequence[str]) -> dict[str, Path]:
+def find_checkpoints(names: Sequence[str], *, dry_run: bool = False) -> dict[str, Path]:
     """The folder of each checkpoint by the name that it is shown under.
 
     A name with wildcards that no folder has stands for all checkpoints that match it, in
-    alphabetical order; what else matches is left out, and counted.
+    alphabetical order; what else matches is left out, and counted. The id of a model on the Hub,
+    where there is no such path, is downloaded.
+
+    Args:
+        dry_run: whether only the descriptions of the Hub's checkpoints are downloaded.
 
     Raises:
         UserError: a name is no checkpoint's, or nothing that matches is one.
     """
     from recllm.eval.checkpoints import find_checkpoint
+    from recllm.hub.download import is_checkpoint_id
 
     found: dict[str, Path] = {}
     for name in names:
+        if is_checkpoint_id(name) and not Path(name).exists():
+            found[name] = _from_hub(name, dry_run)
+            continue
         if not has_magic(name) or Path(name).is_dir():
             found[name] = find_checkpoint(name)
             continue
@@ -93,6 +101,15 @@ def show_checkpoints(
             table = evaluate_checkpoints(recipe, inputs, folders, known, Path(temporary))
             shown.publish_checkpoints(Path(temporary))
     return table
+
+
+def _from_hub(name: str, dry_run: bool) -> Path:
+    from recllm.hub.download import download_checkpoint, find_description
+
+    try:
+        return find_description(name) if dry_run else download_checkpoint(name)
+    except UserError as error:
+        raise UserError(f"--checkpoint {error}") from None
 
 
 def _checkpoint_or_none(name: str) -> Path | None:

@@ -41,7 +41,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "eval/candidates.parquet",
         CHECKPOINTS,
     ),
-    "report": ("report.html", "report.md"),
+    "report": ("report.html", "report.md", "report.csv"),
 }
 FOLDERS = ("model", "sft/model", EXTENDED, CHECKPOINTS)
 #: Keys that say where things go, not what they are.

@@ -1,5 +1,6 @@
 """What a recipe says of evaluation."""
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -25,6 +26,10 @@ class EvalSection(Section):
         default="first", description="all: mean, min and max over the question's phrasings too"
     )
     bootstrap: int = Field(default=1000, ge=100, description="resamples for the intervals")
+    perplexity: Path | None = Field(
+        default=None,
+        description="a UTF-8 text: how well the model and its base predict general language",
+    )
     batch_tokens: int | None = Field(
         default=None, ge=1, description="prompt and beam tokens a batch; default: by the device"
     )

@@ -19,6 +19,7 @@ ORDER = (
     "training",
     "reinforcement",
     "beyond_accuracy",
+    "perplexity",
     "data",
     "sids",
     "cost",

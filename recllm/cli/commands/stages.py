@@ -14,6 +14,7 @@ from recllm.cli.headline import headline_table
 from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
+from recllm.eval.protocols import protocol_of
 from recllm.eval.report.formats import quantity
 
 recipe_arguments = [
@@ -114,9 +115,10 @@ def _train(
     "--checkpoint",
     "checkpoints",
     multiple=True,
-    metavar="DIR",
-    help="Evaluate this checkpoint instead of the run's own; may be given several times, or with "
-    "wildcards: --checkpoint 'runs/*'. Runs that differ by their seed alone are also shown as one.",
+    metavar="DIR|HUB_ID",
+    help="Evaluate this checkpoint instead of the run's own: a folder, or user/name[@revision] on "
+    "the Hugging Face Hub. May be given several times, or with wildcards: --checkpoint 'runs/*'. "
+    "Runs that differ by their seed alone are also shown as one.",
 )
 @click.option(
     "--processes",
@@ -140,7 +142,8 @@ def evaluate(
     if not checkpoints:
         execute(loaded, "eval", dry_run)
         return 0
-    folders = find_checkpoints(checkpoints)
+    protocol_of(loaded).check()
+    folders = find_checkpoints(checkpoints, dry_run=dry_run)
     if dry_run:
         execute(loaded, "baselines", dry_run)
         for name in folders:
@@ -164,7 +167,7 @@ def _evaluate_in(
 @click.command()
 @with_recipe
 def report(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
-    """Write report.html and report.md of RECIPE's run."""
+    """Write report.html, report.md and report.csv of RECIPE's run."""
     execute(load_recipe(recipe, overrides), "report", dry_run)
 
 
