@@ -4,8 +4,10 @@ import gc
 import importlib
 import logging
 import os
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -100,13 +102,14 @@ class VllmPaths:
             rank = min(size for size in _RANKS if size >= prepared.rank)
             own |= {"enable_lora": True, "max_lora_rank": rank}
         try:
-            self._llm = vllm.LLM(
-                str(prepared.model),
-                runner="pooling",
-                convert="embed",
-                pooler_config=PoolerConfig(pooling_type="LAST", use_activation=False),
-                **(own | dict(arguments)),
-            )
+            with _hidden("ibis"):
+                self._llm = vllm.LLM(
+                    str(prepared.model),
+                    runner="pooling",
+                    convert="embed",
+                    pooler_config=PoolerConfig(pooling_type="LAST", use_activation=False),
+                    **(own | dict(arguments)),
+                )
         except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise UserError(_refusal(prepared, error)) from error
         self._lora = None
@@ -146,6 +149,7 @@ class VllmPaths:
         from vllm.distributed import cleanup_dist_env_and_memory
 
         cleanup_dist_env_and_memory()
+        gc.unfreeze()  # vLLM freezes all there is, which DuckDB calls leaked at the exit
         gc.collect()
 
 
@@ -177,6 +181,20 @@ class RequestTree:
         states = self._run.run([list(path) for path in places])
         index = torch.tensor(where, device=states.device)
         self._hidden = states[index].view(*tokens.shape, -1)
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Keep the modules of a package from who looks through all of them, as vLLM on a CPU does.
+
+    It asks each of their members for its attributes, which some of Ibis' answer with an error.
+    """
+    names = [name for name in sys.modules if name.partition(".")[0] == package]
+    kept = {name: sys.modules.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        sys.modules.update(kept)
 
 
 def _refusal(prepared: Prepared, error: Exception) -> str:

@@ -90,8 +90,10 @@ def test_an_adapter_stands_beside_its_base(tmp_path: Path) -> None:
     assert [line[0] for line in changed if "would" in line] == ["eval", "report"]
 
     table = recllm("eval", recipe, "--checkpoint", str(tmp_path / "run")).out
-    head, row, *others = table.splitlines()[-4:]
-    assert head.split()[-1] == "perplexity"
+    lines = table.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.split()[-1:] == ["perplexity"])
+    row, *others = lines[at + 1 :]
+    assert others
     assert "(base " in row and not any("(base" in other for other in others)
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import ibis  # as where data are prepared first
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -146,6 +147,15 @@ def test_titles_of_different_lengths(tmp_path: Path) -> None:
             parameter.mul_(2)
     Recommender(model, renderer, "vocab", False).save(tmp_path / "model")
     require_equal(tmp_path / "model", settings())
+
+
+def test_ibis_is_there_again(tmp_path: Path) -> None:
+    from recllm.eval.engines._vllm_paths import _hidden
+
+    with _hidden("ibis"):
+        assert "ibis" not in sys.modules and "ibis.util" not in sys.modules
+    assert sys.modules["ibis"] is ibis and "ibis.util" in sys.modules
+    assert ibis.memtable({"a": [1]}).to_pyarrow().to_pydict() == {"a": [1]}
 
 
 def test_prompts_come_from_the_prefix_cache(tmp_path: Path) -> None:
