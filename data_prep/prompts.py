@@ -80,6 +80,7 @@ class Prompts(Stage):
             raise UserError(ALL_TARGETS_TEMPLATE)
         if template.chat and self.recipe.model.from_scratch is not None:
             raise UserError(NO_CHAT_TEMPLATE)
+        template.check_scoring(self.recipe.eval.scoring)
         if len(self._mix) > 1 and "{instruction}" not in template.prompt:
             raise UserError(
                 f"prompts.template has no {{instruction}}, by which a model tells the "

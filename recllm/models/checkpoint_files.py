@@ -14,7 +14,7 @@ from recllm.catalog.sids import ItemIndex, SidIndex, read_index
 from recllm.config.plugins import TASKS
 from recllm.errors import UserError
 from recllm.models.references import DESCRIPTION
-from recllm.models.tokenizers import load_tokenizer_of, sid_token_ids
+from recllm.models.tokenizers import known_sid_token_ids, load_tokenizer_of
 from recllm.prompts.renderer import Renderer, sequential_recommendation
 from recllm.prompts.tasks import CatalogText, Task
 from recllm.prompts.template import Template
@@ -166,7 +166,7 @@ def _difference(theirs: SidIndex, ours: SidIndex) -> str:
 def _check_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase, sids: ItemIndex) -> None:
     try:
         if isinstance(sids, SidIndex):
-            sid_token_ids(tokenizer, sids)
+            known_sid_token_ids(tokenizer, sids)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
 
