@@ -49,6 +49,7 @@ class Filter(Stage):
         """The conditions and the core's k."""
         data = self.recipe.data
         times = {"since": data.since, "until": data.until}
+        unseen = {} if data.unseen_items == "drop" else {"unseen_items": data.unseen_items}
         behaviors = (data.history_behaviors, data.target_behaviors)
         return {
             "user_k": data.core[0],
@@ -57,6 +58,7 @@ class Filter(Stage):
             **{name: None if time is None else to_seconds(time) for name, time in times.items()},
             "min_title_length": data.min_title_length,
             "repeats": data.repeats,
+            **unseen,
             "behaviors": [None if names is None else sorted(set(names)) for names in behaviors],
         }
 
@@ -65,7 +67,8 @@ class Filter(Stage):
 
         owners.parquet: sequence int64 (0, 1, …, in the order of user ids), user_id string.
         items.parquet: item int32 (0, 1, …, in the order of item ids), item_id, title, …; the
-        items that occur. interactions.parquet: row (as ingested, with gaps), sequence, item,
+        items that occur, and where the recipe keeps them, those that the log never named (counted
+        as `unseen_items`). interactions.parquet: row (as ingested, with gaps), sequence, item,
         timestamp and whatever else the log has; is_target, false where an interaction is history
         only, where the recipe's behaviours say so; in the order of sequence, timestamp, row.
         """
@@ -74,6 +77,7 @@ class Filter(Stage):
             log = read(con, inputs["ingest"] / "interactions.parquet")
             items = read(con, inputs["ingest"] / "items.parquet")
             counts = {"interactions_before": _count(log), "items_before": _count(items)}
+            unseen = items.anti_join(log, "item_id").select("item_id")
             ready_made = "history" in log.columns
             if ready_made:
                 _refuse_filters(data)
@@ -81,7 +85,11 @@ class Filter(Stage):
             counts |= left_out
             before = _count(log)
             kept, left_out = _whole(log) if ready_made else _in_core(con, log, *data.core)
-            _write(con, kept, items, out)
+            catalogue = kept.items.select("item_id")
+            if data.unseen_items == "keep":
+                counts["unseen_items"] = _count(unseen)
+                catalogue = catalogue.union(unseen)
+            _write(con, kept, items.semi_join(catalogue, "item_id"), out)
             counts |= left_out | _sizes(con, out)
             if max(data.core) > 1:
                 counts["interactions_below_k_core"] = before - counts["interactions"]
@@ -144,8 +152,8 @@ def _nothing_in_core(log: Table, user_k: int, item_k: int) -> str:
 
 
 def _write(con: Connection, kept: _Kept, items: Table, out: Path) -> None:
-    """Write the three tables; `items` are those that were ingested."""
-    index = number(con, items.semi_join(kept.items, "item_id"), "item", ["item_id"])
+    """Write the three tables; `items` are those of the catalogue."""
+    index = number(con, items, "item", ["item_id"])
     index = materialise(con, index.mutate(item=index["item"].cast("int32")))
     others = [name for name in items.columns if name != "item_id"]
     write(con, index.select("item", "item_id", *others).order_by("item"), out / "items.parquet")
