@@ -64,18 +64,22 @@ def evaluate_checkpoints(
 def find_checkpoint(name: str) -> Path:
     """The checkpoint in a folder: the folder itself, or `model` in the folder of a run.
 
+    One without recllm's files is a checkpoint too, as transformers saves it.
+
     Raises:
         UserError: there is no such folder, or it holds no checkpoint.
     """
+    from recllm.models.plain import is_plain
+
     folder = Path(name)
     if not folder.is_dir():
         raise UserError(f"--checkpoint {name}: expected the folder of a checkpoint; there is none")
     for found in (folder / "model", folder):
-        if (found / DESCRIPTION).is_file():
+        if (found / DESCRIPTION).is_file() or is_plain(found):
             return found
     raise UserError(
-        f"--checkpoint {name}: expected a recllm checkpoint, found no {DESCRIPTION}; "
-        "give the folder of a finished run, or `model` in it"
+        f"--checkpoint {name}: expected a checkpoint, found no {DESCRIPTION}; give the folder of a "
+        "finished run, `model` in it, or a model as transformers saves it (config.json, …)"
     )
 
 

@@ -1,6 +1,5 @@
 """A recommender: a model with the tokenizer, the SIDs and the items that it speaks of."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,11 +18,10 @@ from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
 from recllm.models.backbone import on_device
 from recllm.models.checkpoint_files import (
-    describe_task,
+    describe,
     read_renderer,
     reading,
     write_catalog,
-    write_description,
 )
 from recllm.models.item_trie import item_trie
 from recllm.models.loading import load_merged, load_tuned
@@ -136,16 +134,10 @@ class Recommender:
         self.model.save_pretrained(folder)
         self.renderer.tokenizer.save_pretrained(folder)
         write_catalog(folder, self.renderer.catalog)
-        description: dict[str, Any] = {
-            "template": json.loads(self.renderer.template.to_json()),
-            "max_history": self.renderer.max_history,
-            "asked_by": describe_task(self.renderer.asked_by),
-            "scoring": self.scoring,
-            "exclude_history": self.exclude_history,
-        }
+        of_adapter: dict[str, Any] = {}
         if isinstance(self.model, TunedModel):
-            description |= {"tuning": self.model.tuning, "base": self.model.base.to_json()}
-        write_description(folder, description)
+            of_adapter = {"tuning": self.model.tuning, "base": self.model.base.to_json()}
+        describe(folder, self.renderer, self.scoring, self.exclude_history, **of_adapter)
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "Recommender":

@@ -1,7 +1,8 @@
 """`recllm run`, and one command for each part of a run."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -116,7 +117,8 @@ def _train(
     multiple=True,
     metavar="DIR",
     help="Evaluate this checkpoint instead of the run's own; may be given several times, or with "
-    "wildcards: --checkpoint 'runs/*'. Runs that differ by their seed alone are also shown as one.",
+    "wildcards: --checkpoint 'runs/*'. Runs that differ by their seed alone are also shown as one. "
+    "A model as transformers saves it is asked by the recipe's own template, with its SIDs.",
 )
 def evaluate(
     recipe: str, overrides: tuple[str, ...], dry_run: bool, checkpoints: tuple[str, ...]
@@ -128,11 +130,20 @@ def evaluate(
         return
     folders = find_checkpoints(checkpoints)
     if dry_run:
-        execute(loaded, "baselines", dry_run)
-        for name in folders:
-            click.echo(f"{'eval':10} {name}")
+        _plan_checkpoints(loaded, folders)
         return
     click.echo(show_checkpoints(loaded, folders, announce))
+
+
+def _plan_checkpoints(recipe: Recipe, folders: Mapping[str, Path]) -> None:
+    """Say what an evaluation of checkpoints would run."""
+    from recllm.models.plain import is_plain
+
+    until = ["sid"] if any(map(is_plain, folders.values())) else []
+    planned = {p.name: p for name in [*until, "baselines"] for p in pipeline.plan(recipe, name)}
+    _show_plan(planned.values())
+    for name in folders:
+        click.echo(f"{'eval':10} {name}")
 
 
 @click.command()
@@ -145,9 +156,7 @@ def report(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
 def execute(recipe: Recipe, until: str | None, dry_run: bool) -> None:
     """Run or only plan a recipe, and print what came out."""
     if dry_run:
-        for planned in pipeline.plan(recipe, until):
-            verdict = f"would run: {planned.reason}" if planned.reason else "done already"
-            click.echo(f"{planned.name:10} {planned.key}  {verdict}")
+        _show_plan(pipeline.plan(recipe, until))
         return
     artifacts = pipeline.run(recipe, until, announce)
     if "eval" in artifacts:
@@ -155,6 +164,12 @@ def execute(recipe: Recipe, until: str | None, dry_run: bool) -> None:
         click.echo("\n" + headline_table(metrics))
     if "report" in artifacts:
         click.echo(f"\nreport: {recipe.output_dir / 'report.html'}")
+
+
+def _show_plan(stages: Iterable[pipeline.PlannedStage]) -> None:
+    for planned in stages:
+        verdict = f"would run: {planned.reason}" if planned.reason else "done already"
+        click.echo(f"{planned.name:10} {planned.key}  {verdict}")
 
 
 def announce(stage: Stage, artifact: Artifact, built: bool) -> None:
