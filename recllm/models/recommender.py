@@ -1,5 +1,6 @@
 """A recommender: a model with the tokenizer, the SIDs and the items that it speaks of."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,8 @@ from recllm.models.loading import load_merged, load_tuned
 from recllm.models.references import is_adapter
 from recllm.models.tuned import TunedModel
 from recllm.prompts.renderer import Renderer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -181,4 +184,25 @@ class Recommender:
 def _load_weights(folder: Path, dtype: torch.dtype) -> Any:
     if is_adapter(folder):
         return load_tuned(folder, dtype)
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    try:
+        model, told = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except RuntimeError as error:
+        if "mismatched_sizes" not in str(error):
+            raise
+        raise _other_weights(folder, "have other sizes than it says") from None
+    if told["missing_keys"]:  # transformers would leave them random
+        missing = sorted(told["missing_keys"])
+        raise _other_weights(folder, f"lack {len(missing)} that it asks for, such as {missing[0]}")
+    if told["unexpected_keys"]:
+        others = sorted(told["unexpected_keys"])
+        log.warning("%s: %d weights are not used, such as %s", folder, len(others), others[0])
+    return model
+
+
+def _other_weights(folder: Path, how: str) -> UserError:
+    return UserError(
+        f"{folder}: the weights are not those of config.json: they {how}; copy both from where the "
+        "model was saved"
+    )
