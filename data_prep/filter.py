@@ -13,6 +13,8 @@ from recllm.config.times import to_seconds
 from recllm.data_prep.conditions import describe_size, meet_conditions
 from recllm.data_prep.core import encode, k_core
 from recllm.data_prep.logs import is_order_only
+from recllm.data_prep.outside import held_out, left_out_before, with_history, write_outside
+from recllm.data_prep.splits._positions import may_be_target
 from recllm.data_prep.tables import (
     Connection,
     Table,
@@ -59,6 +61,7 @@ class Filter(Stage):
             "min_title_length": data.min_title_length,
             "repeats": data.repeats,
             **unseen,
+            **({"outside": True} if data.split.name == "given" else {}),
             "behaviors": [None if names is None else sorted(set(names)) for names in behaviors],
         }
 
@@ -70,7 +73,8 @@ class Filter(Stage):
         items that occur, and where the recipe keeps them, those that the log never named (counted
         as `unseen_items`). interactions.parquet: row (as ingested, with gaps), sequence, item,
         timestamp and whatever else the log has; is_target, false where an interaction is history
-        only, where the recipe's behaviours say so; in the order of sequence, timestamp, row.
+        only, where the recipe's behaviours say so; in the order of sequence, timestamp, row. Of a
+        log that the user split, outside.parquet, see `recllm.data_prep.outside`.
         """
         data = self.recipe.data
         with session(data) as con:
@@ -91,6 +95,8 @@ class Filter(Stage):
                 catalogue = catalogue.union(unseen)
             _write(con, kept, items.semi_join(catalogue, "item_id"), out)
             counts |= left_out | _sizes(con, out)
+            if data.split.name == "given" and "split" in log.columns:
+                counts |= _write_outside(con, log, kept, inputs["ingest"], out)
             if max(data.core) > 1:
                 counts["interactions_below_k_core"] = before - counts["interactions"]
             return counts
@@ -163,6 +169,21 @@ def _write(con: Connection, kept: _Kept, items: Table, out: Path) -> None:
     keys = kept.items.join(index.select("item_id", "item"), "item_id").select("key", "item")
     log = kept.log.join(keys, "key").select(*first, *extra)
     write(con, log.order_by("sequence", "timestamp", "row"), out / "interactions.parquet")
+
+
+def _write_outside(
+    con: Connection, log: Table, kept: _Kept, ingested: Path, out: Path
+) -> dict[str, int]:
+    """Write the held-out targets that are not in the catalogue; see `recllm.data_prep.outside`.
+
+    Args:
+        log: what met the conditions; `kept` is what is left of it.
+    """
+    left_out = log.filter(may_be_target(log)).anti_join(kept.items, "item_id")
+    outside = left_out_before(con, ingested, held_out(left_out))
+    if "history" not in log.columns:
+        outside = with_history(outside, kept.log, kept.owners)
+    return write_outside(con, outside, out)
 
 
 def _sizes(con: Connection, out: Path) -> dict[str, int]:
