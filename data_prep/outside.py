@@ -1,30 +1,14 @@
-"""Held-out rows whose target is not in the catalogue: nothing can rank it, so each is a miss.
+"""Finds the held-out rows whose target is not in the catalogue; see `recllm.catalog.outside`.
 
-Only a log that the user split has such rows: other splits are made of what the filter left.
+Only a log that the user split has such rows: other splits are made of what the filter left. The
+stage ingest writes those that it drops, with their timestamp, and the stage filter all.
 """
 
 from pathlib import Path
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from recllm.catalog.split_names import HELD_OUT, SplitName
+from recllm.catalog.outside import OUTSIDE_FILE
+from recllm.catalog.split_names import HELD_OUT
 from recllm.data_prep.tables import Connection, Table, materialise, read, scalars, write
-
-#: user_id string, split string, one row for each such target; of the stage ingest also timestamp.
-OUTSIDE_FILE = "outside.parquet"
-
-
-def read_outside(folder: Path, split: SplitName) -> list[str]:
-    """The user of each target of a split that is not in the catalogue.
-
-    Args:
-        folder: that of the filter stage.
-    """
-    path = folder / OUTSIDE_FILE
-    if not path.is_file():
-        return []
-    return pq.read_table(path, filters=pc.field("split") == split)["user_id"].to_pylist()
 
 
 def held_out(log: Table) -> Table:

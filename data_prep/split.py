@@ -43,10 +43,12 @@ class SplitStage(Stage):
             counts = split.divide(con, inputs["filter"], out, drop_cold)
         empty = [name for name in split.needed if not counts[name]]
         if empty:
+            only = split.name == "given" and "test" not in empty
+            hint = ", or data.evaluate_only: true where nothing is trained" if only else ""
             sizes = ", ".join(f"{name} {number}" for name, number in counts.items())
             raise UserError(
                 f"the split {self.recipe.data.split.name} leaves {' and '.join(empty)} without "
-                f"rows ({sizes}); use a larger log, or another data.k_core or data.split"
+                f"rows ({sizes}); use a larger log, or another data.k_core or data.split{hint}"
             )
         if not counts["train"]:
             log.warning("no training rows: the baselines, which learn from them, know nothing")

@@ -15,7 +15,7 @@ from recllm.errors import UserError
 from recllm.eval.comparison import Comparison, Origin, compare, group_seeds
 from recllm.eval.estimates import Bootstrap, headline_names
 from recllm.eval.protocols import protocol_of
-from recllm.eval.report.formats import with_interval
+from recllm.eval.report.formats import outside_catalogue, with_interval
 from recllm.models.references import DESCRIPTION
 
 COLUMNS = ("hit@10", "ndcg@10", "auc")
@@ -106,4 +106,6 @@ def _table(results: Mapping[str, Mapping[str, Any]]) -> str:
     for name, metrics in rows.items():
         cells = "".join(f"{with_interval(metrics.get(column)):<26}" for column in columns)
         lines.append(f"{name:<{width}}{cells}".rstrip())
+    if outside := first.get("outside_catalogue"):
+        lines.append(f"{first['rows']:,} rows, {outside_catalogue(outside)}")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recllm.baselines.ranking import popularity_counts
 from recllm.catalog.histories import History, Sequences, SplitRows
 from recllm.catalog.items import Items
+from recllm.catalog.outside import read_outside
 from recllm.catalog.sids import ItemIndex
 from recllm.catalog.split_names import SplitName
 from recllm.config.schema import Recipe
@@ -22,7 +23,7 @@ from recllm.eval.cost import measured
 from recllm.eval.engines import Engine, Known, Questions
 from recllm.eval.facts import Facts
 from recllm.eval.phrasings import ask, over_phrasings
-from recllm.eval.predictions import Predictions
+from recllm.eval.predictions import Predictions, outside_rows
 from recllm.eval.scores import Scores, score
 from recllm.eval.search import evaluate_search, search_task
 from recllm.metrics.ranking import ranks_of
@@ -41,7 +42,8 @@ def evaluate(
 
     Writes `predictions.parquet` into `out`: row, user_id, target (dense index), rank (0-based, -1
     for a miss), item_ids and scores (best first), invalid (how many of them should not be there).
-    They are those of the question's first phrasing, as `metrics` is.
+    They are those of the question's first phrasing, as `metrics` is. Rows whose target is not in
+    the catalogue stand at the end, row and target -1: they are misses.
 
     Args:
         checkpoint: a folder that `Recommender.save` wrote.
@@ -68,6 +70,8 @@ def evaluate(
     tokens = {"prompt_tokens": sum(map(len, asked.prompts)), "beam_tokens": ranker.beam_tokens}
     invalid = count_invalid(ranking, asked.exclude, len(items))
     table = predictions_table(rows, ranking, invalid, items)
+    outside = read_outside(inputs["filter"], split)
+    table = pa.concat_tables([table, outside_rows(outside, table.schema)])
     pq.write_table(table, out / "predictions.parquet")
     predictions = Predictions.from_table(table, items)
     codes = renderer.catalog.sids.prefixes()
@@ -79,7 +83,7 @@ def evaluate(
     settings = dump(recipe)["eval"] | stated
     found = score(predictions, facts, split, section, recipe.seed, settings, cost)
     if section.phrasings == "all":
-        found["phrasings"] = over_phrasings(ranker, renderer, rows, predictions.ranks, section)
+        found["phrasings"] = over_phrasings(ranker, renderer, rows, predictions, section)
     if "prompts" in inputs and (task := search_task(recipe)):
         found["search"] = evaluate_search(
             recipe, task, ranker, renderer, sequences, rows, inputs, facts

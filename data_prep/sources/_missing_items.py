@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from recllm.data_prep.outside import OUTSIDE_FILE, held_out
+from recllm.catalog.outside import OUTSIDE_FILE
+from recllm.data_prep.outside import held_out
 from recllm.data_prep.tables import Connection, Table, materialise, number, scalars, write
 from recllm.errors import UserError
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from recllm.data_prep.outside import read_outside
+from recllm.catalog.outside import read_outside
 
 Prepare = Callable[..., Any]
 Row = tuple[str, list[str], str]
@@ -26,7 +26,7 @@ def drawn_rows(rng: random.Random) -> dict[str, list[Row]]:
             for _ in range(rng.randint(1, 4)):
                 target = rng.choice("ABCDE")
                 rows[split].append((user, list(seen), target))
-                seen = (seen + [target])[-rng.randint(1, 4) :]
+                seen = [*seen, target][-rng.randint(1, 4) :]
     return rows
 
 
@@ -58,9 +58,7 @@ def test_ready_made_rows(seed: int, tmp_path: Path, prepare: Prepare) -> None:
     rows, known = drawn_rows(random.Random(seed)), "ABD"
     expected = {split: naive(found, known) for split, found in rows.items()}
     folder = write_rows(tmp_path / "chains", rows, known)
-    done = prepare(
-        source="chains", path=str(folder), k_core=0, split="given", missing_items="drop"
-    )
+    done = prepare(source="chains", path=str(folder), k_core=0, split="given", missing_items="drop")
     for split, (left, outside, _) in expected.items():
         assert sorted(done.histories(split)) == left
         if split != "train":

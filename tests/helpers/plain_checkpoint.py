@@ -20,7 +20,7 @@ QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-ITEMS, ROWS, SHARING = 40, 60, 8
+ITEMS, ROWS, SHARING, UNKNOWN = 40, 60, 8, 999
 HEADER = "user_id,history_item_title,item_title,history_item_id,item_id,history_item_sid,item_sid\n"
 #: Keys of a recipe that evaluates such a model.
 RECIPE = """
@@ -40,8 +40,13 @@ def make_sids() -> list[list[str]]:
     return sids + sids[:SHARING]
 
 
-def write_world(folder: Path) -> dict[str, list[tuple[str, list[int], int]]]:
-    """Its files, and the rows that they hold by split: user, history and target."""
+def write_world(folder: Path, outside: int = 0) -> dict[str, list[tuple[str, list[int], int]]]:
+    """Its files, and the rows that they hold by split: user, history and target.
+
+    Args:
+        outside: how many rows of each split, the first ones, have a target of which the files of
+            the items say nothing.
+    """
     rng, sids = np.random.default_rng(1), make_sids()
     folder.mkdir()
     named = {"Toys.index.json": {str(i): sid for i, sid in enumerate(sids)},
@@ -52,6 +57,7 @@ def write_world(folder: Path) -> dict[str, list[tuple[str, list[int], int]]]:
     for split, first in (("train", 0), ("valid", ROWS), ("test", 2 * ROWS)):
         drawn = rng.integers(0, ITEMS - 2, (ROWS, 6)).tolist()  # two items are in no row
         rows[split] = [(f"A{first + i}", d[: i % 5 + 1], d[-1]) for i, d in enumerate(drawn)]
+        rows[split][:outside] = [(user, h, UNKNOWN) for user, h, _ in rows[split][:outside]]
         lines = (_line(user, history, target, sids) for user, history, target in rows[split])
         (folder / f"Toys.{split}.csv").write_text(HEADER + "".join(lines))
     return rows
@@ -59,7 +65,7 @@ def write_world(folder: Path) -> dict[str, list[tuple[str, list[int], int]]]:
 
 def _line(user: str, history: list[int], target: int, sids: list[list[str]]) -> str:
     titles, texts = [f"Top {i}" for i in history], ["".join(sids[i]) for i in history]
-    sid = "".join(sids[target])
+    sid = "".join(sids[target]) if target < len(sids) else "<a_9><b_9><c_9>"
     return f'{user},"{titles}",Top {target},"{history}",{target},"{texts}",{sid}\n'
 
 
