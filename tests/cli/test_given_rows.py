@@ -54,11 +54,13 @@ def test_an_empty_test_split_is_refused(world: Path, evaluate_only: str) -> None
 
 def test_items_of_no_row_are_counted_and_kept(world: Path) -> None:
     for choice, items in (("keep", ITEMS), ("drop", ITEMS - 2)):
-        outcome = call("run", world, f"data.unseen_items={choice}", "--until", "filter")
+        options = [f"data.unseen_items={choice}", f"sid.path={world / 'toys' / 'Toys.index.json'}"]
+        outcome = call("run", world, *options, "--until", "sid")
         assert outcome.code == 0, outcome.err
-        line = next(line for line in outcome.out.splitlines() if line.startswith("filter"))
-        assert f" items {items}" in line
-        assert ("unseen_items 2" in line) == (choice == "keep")
+        said = {line.split()[0]: line for line in outcome.out.splitlines()}
+        assert f" items {items}" in said["filter"]
+        assert ("unseen_items 2" in said["filter"]) == (choice == "keep")
+        assert ("sids_of_no_item 2" in said["sid"]) == (choice == "drop")
 
 
 def test_an_index_that_lacks_items_is_refused(world: Path) -> None:
