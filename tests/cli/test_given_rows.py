@@ -20,6 +20,7 @@ def call(command: str, world: Path, *arguments: str) -> Outcome:
     return recllm(command, str(world / "recipe.yaml"), *arguments)
 
 
+@pytest.mark.slow
 def test_test_rows_alone_can_be_evaluated(world: Path) -> None:
     for split in ("train", "valid"):
         (world / "toys" / f"Toys.{split}.csv").unlink()

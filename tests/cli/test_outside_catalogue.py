@@ -15,6 +15,8 @@ from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report_parts import find_examples, hit_curve
 from recllm.metrics import compute
 
+pytestmark = pytest.mark.slow
+
 OUTSIDE = 5
 
 

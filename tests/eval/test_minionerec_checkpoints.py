@@ -24,6 +24,8 @@ from plain_checkpoint import (
 from recllm.eval.peer_predictions import PeerPredictions
 from recllm.metrics import compute
 
+pytestmark = pytest.mark.slow
+
 BEAMS = 20
 SIDS = ["".join(sid) for sid in make_sids()]
 
