@@ -184,10 +184,9 @@ class Recommender:
 def _load_weights(folder: Path, dtype: torch.dtype) -> Any:
     if is_adapter(folder):
         return load_tuned(folder, dtype)
+    load: Any = AutoModelForCausalLM.from_pretrained  # not typed for output_loading_info
     try:
-        model, told = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
+        model, told = load(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
     except RuntimeError as error:
         if "mismatched_sizes" not in str(error):
             raise

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from recllm.catalog.outside import read_outside
+from recllm.catalog.split_names import HELD_OUT, SPLITS
 
 Prepare = Callable[..., Any]
 Row = tuple[str, list[str], str]
-SPLITS = ("train", "valid", "test")
 
 
 def drawn_rows(rng: random.Random) -> dict[str, list[Row]]:
@@ -59,11 +59,12 @@ def test_ready_made_rows(seed: int, tmp_path: Path, prepare: Prepare) -> None:
     expected = {split: naive(found, known) for split, found in rows.items()}
     folder = write_rows(tmp_path / "chains", rows, known)
     done = prepare(source="chains", path=str(folder), k_core=0, split="given", missing_items="drop")
-    for split, (left, outside, _) in expected.items():
+    for split, (left, _, _) in expected.items():
         assert sorted(done.histories(split)) == left
-        if split != "train":
-            assert sorted(read_outside(done.folders["filter"], split)) == outside
-            assert done.counts["filter"][f"outside_catalogue_{split}"] == len(outside)
+    for split in HELD_OUT:
+        outside = expected[split][1]
+        assert sorted(read_outside(done.folders["filter"], split)) == outside
+        assert done.counts["filter"][f"outside_catalogue_{split}"] == len(outside)
     lost = sum(without for _, _, without in expected.values())
     assert done.counts["ingest"]["targets_left_without_history"] == lost
 

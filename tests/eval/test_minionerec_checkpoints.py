@@ -48,7 +48,9 @@ def as_minionerec_asks(history: list[int], tokenizer: Any) -> list[int]:
 def as_minionerec_predicts(rows: list[tuple[str, list[int], int]]) -> list[dict[str, Any]]:
     """Its evaluate.py: beam search over SID, line break and end, each followed by the model."""
     tokenizer = make_tokenizer()
-    model, end = make_model(tokenizer), tokenizer.eos_token_id
+    model: Any = make_model(tokenizer)
+    end = tokenizer.eos_token_id
+    assert isinstance(end, int)
     heading = len(tokenizer.encode("### Response:\n"))
     following: dict[tuple[int, ...], set[int]] = {}
     for sid in SIDS:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -132,7 +133,8 @@ def test_codes_that_no_item_has_may_have_no_token(variable: bool) -> None:
 def test_a_code_that_is_several_tokens_is_refused() -> None:
     """A token of the vocabulary that no text is cut into is none of the model's."""
     renderer = make_renderer(INDEXES["sids"])
-    backend = json.loads(renderer.tokenizer.backend_tokenizer.to_str())
+    given: Any = renderer.tokenizer
+    backend = json.loads(given.backend_tokenizer.to_str())
     lost = [token for token in backend["added_tokens"] if token["content"] == "<b_2>"]
     backend["added_tokens"].remove(lost[0])
     backend["model"]["vocab"]["<b_2>"] = lost[0]["id"]
