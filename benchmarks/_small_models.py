@@ -86,7 +86,7 @@ def train(recipe: str, overrides: list[str], split: SplitName, beams: int, threa
 
 
 def rank_baselines(recipe: str, overrides: list[str], split: SplitName) -> dict[str, Trained]:
-    """Popularity and co-visitation on the same rows."""
+    """The baselines on the same rows."""
     from recllm.catalog.histories import Sequences, SplitRows
     from recllm.cli import pipeline
     from recllm.config.loading import load_recipe

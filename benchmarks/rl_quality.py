@@ -109,7 +109,7 @@ class Tested:
     Attributes:
         ranked: for each metric its value of each row.
         users: of each row.
-        baselines: the metrics of popularity and co-visitation, as metrics.json has them.
+        baselines: their metrics, as metrics.json has them.
     """
 
     ranked: Mapping[str, NDArray[np.float64]]

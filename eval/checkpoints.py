@@ -15,7 +15,7 @@ from recllm.errors import UserError
 from recllm.eval.comparison import Comparison, Origin, compare, group_seeds
 from recllm.eval.estimates import Bootstrap, headline_names
 from recllm.eval.protocols import protocol_of
-from recllm.eval.report.formats import outside_catalogue, with_interval
+from recllm.eval.report.formats import beside_base, outside_catalogue, with_interval
 from recllm.models.references import DESCRIPTION
 
 COLUMNS = ("hit@10", "ndcg@10", "auc")
@@ -43,7 +43,6 @@ def evaluate_checkpoints(
     """
     inputs = {name: artifact.path for name, artifact in artifacts.items()}
     protocol = protocol_of(recipe)
-    protocol.check()
     results: dict[str, Mapping[str, Any]] = {}
     folders: dict[str, Path] = {}
     for number, (name, checkpoint) in enumerate(checkpoints.items()):
@@ -73,7 +72,10 @@ def find_checkpoint(name: str) -> Path:
 
     folder = Path(name)
     if not folder.is_dir():
-        raise UserError(f"--checkpoint {name}: expected the folder of a checkpoint; there is none")
+        raise UserError(
+            f"--checkpoint {name}: expected the folder of a checkpoint, or user/name on the Hub; "
+            "there is no such folder"
+        )
     for found in (folder / "model", folder):
         if (found / DESCRIPTION).is_file() or is_plain(found):
             return found
@@ -102,10 +104,13 @@ def _table(results: Mapping[str, Mapping[str, Any]]) -> str:
     rows = {name: scores["metrics"] for name, scores in results.items()} | first["baselines"]
     width = max(len(name) for name in rows) + 2
     columns = [name for name in COLUMNS if any(name in metrics for metrics in rows.values())]
-    lines = [" " * width + "".join(f"{column:<26}" for column in columns)]
+    has_text = any("perplexity" in scores for scores in results.values())
+    head = "".join(f"{column:<26}" for column in columns) + ("perplexity" if has_text else "")
+    lines = [" " * width + head]
     for name, metrics in rows.items():
         cells = "".join(f"{with_interval(metrics.get(column)):<26}" for column in columns)
-        lines.append(f"{name:<{width}}{cells}".rstrip())
+        text = beside_base(results.get(name, {}).get("perplexity"))
+        lines.append(f"{name:<{width}}{cells}{text}".rstrip())
     if outside := first.get("outside_catalogue"):
         lines.append(f"{first['rows']:,} rows, {outside_catalogue(outside)}")
     return "\n".join(lines)

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from recllm.artifacts.cache import PeakMemory
 from recllm.artifacts.manifest import Manifest
-from recllm.catalog.trie import Trie
 from recllm.errors import UserError
 
 #: What the last row of a training's log says of its steps.
@@ -45,15 +42,17 @@ def measured() -> Iterator[dict[str, float]]:
         cost["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
 
 
-def count_beam_tokens(trie: Trie, rows: int, beams: int) -> int:
-    """The tokens that a search of a trie follows, however it goes about it.
-
-    For each row and level but the last as many as there are beams, or paths to choose from where
-    those are fewer. A search that runs a prompt once for each beam computes more tokens; one that
-    ends before the longest path does, fewer.
-    """
-    paths = np.diff(trie.level_start)[1:-1]
-    return rows * int(np.minimum(paths, beams).sum())
+def cost_of_tokens(
+    rows: int, prompt_tokens: int, beam_tokens: int, seconds: float
+) -> dict[str, float]:
+    """The tokens of a ranking, and rows and tokens a second."""
+    seconds = max(seconds, 0.01)
+    return {
+        "rows_per_second": round(rows / seconds, 2),
+        "prompt_tokens": prompt_tokens,
+        "beam_tokens": beam_tokens,
+        "tokens_per_second": round((prompt_tokens + beam_tokens) / seconds, 1),
+    }
 
 
 def training_cost(trained: Path) -> dict[str, float]:

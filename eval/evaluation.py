@@ -1,6 +1,7 @@
 """One checkpoint on one split: ranked by an engine, written down, scored."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,20 @@ from recllm.config.schema import Recipe
 from recllm.config.validation import dump
 from recllm.decoding.engine import Ranking
 from recllm.errors import UserError
-from recllm.eval.cost import measured
-from recllm.eval.engines import Engine, Known, Questions
+from recllm.eval.candidates import evaluate_candidates
+from recllm.eval.cost import cost_of_tokens, measured
+from recllm.eval.engines import Engine, Known, Questions, Ranker
 from recllm.eval.facts import Facts
 from recllm.eval.phrasings import ask, over_phrasings
 from recllm.eval.predictions import Predictions, outside_rows
 from recllm.eval.scores import Scores, score
 from recllm.eval.search import evaluate_search, search_task
+from recllm.eval.shards import ShardedRanker
 from recllm.metrics.ranking import ranks_of
 from recllm.models.checkpoint_files import load_renderer
+from recllm.models.references import file_hashes
 from recllm.prompts.renderer import Renderer
+from recllm.world import World
 
 
 def evaluate(
@@ -43,7 +48,8 @@ def evaluate(
     Writes `predictions.parquet` into `out`: row, user_id, target (dense index), rank (0-based, -1
     for a miss), item_ids and scores (best first), invalid (how many of them should not be there).
     They are those of the question's first phrasing, as `metrics` is. Rows whose target is not in
-    the catalogue stand at the end, row and target -1: they are misses.
+    the catalogue stand at the end, row and target -1: they are misses. Where the recipe asks for
+    candidate sets, `candidates.parquet` too; see `evaluate_candidates`.
 
     Args:
         checkpoint: a folder that `Recommender.save` wrote.
@@ -63,32 +69,53 @@ def evaluate(
         raise UserError(f"the {split} split has no rows: there is nothing to evaluate on")
     known = known_of(recipe, renderer, sequences, inputs["split"], len(items))
     engine: Engine = section.engine
+    asked = ask(renderer, rows, section)
     with measured() as cost:
-        ranker = engine.open(checkpoint, known, section, recipe.model.dtype)
-        asked = ask(renderer, rows, section)
-        ranking = ranker.rank(asked)
-    tokens = {"prompt_tokens": sum(map(len, asked.prompts)), "beam_tokens": ranker.beam_tokens}
-    invalid = count_invalid(ranking, asked.exclude, len(items))
-    table = predictions_table(rows, ranking, invalid, items)
-    outside = read_outside(inputs["filter"], split)
-    table = pa.concat_tables([table, outside_rows(outside, table.schema)])
-    pq.write_table(table, out / "predictions.parquet")
-    predictions = Predictions.from_table(table, items)
-    codes = renderer.catalog.sids.prefixes()
-    facts = Facts.read(inputs["split"], inputs["baselines"], split, rows.row, codes)
-    stated = {"asked_by": renderer.asked_by.name, **ranker.choices}
-    seconds = max(cost["seconds"], 0.01)
-    cost |= {"rows_per_second": round(len(rows) / seconds, 2), **tokens}
-    cost["tokens_per_second"] = round(sum(tokens.values()) / seconds, 1)
-    settings = dump(recipe)["eval"] | stated
-    found = score(predictions, facts, split, section, recipe.seed, settings, cost)
-    if section.phrasings == "all":
-        found["phrasings"] = over_phrasings(ranker, renderer, rows, predictions, section)
-    if "prompts" in inputs and (task := search_task(recipe)):
-        found["search"] = evaluate_search(
-            recipe, task, ranker, renderer, sequences, rows, inputs, facts
-        )
+        opened = engine.open(checkpoint, known, section, recipe.model.dtype)
+    with closing(opened):
+        opening = cost["seconds"]
+        with measured() as cost:
+            ranker = _sharded(opened, recipe, checkpoint)
+            ranking = ranker.rank(asked)
+        # Shards that were ranked before have taken their time, too.
+        cost["seconds"] = round(opening + ranker.seconds, 2)
+        counts = dict(ranker.counts)
+        invalid = count_invalid(ranking, asked.exclude, len(items))
+        table = predictions_table(rows, ranking, invalid, items)
+        outside = read_outside(inputs["filter"], split)
+        table = pa.concat_tables([table, outside_rows(outside, table.schema)])
+        pq.write_table(table, out / "predictions.parquet")
+        predictions = Predictions.from_table(table, items)
+        codes = renderer.catalog.sids.prefixes()
+        facts = Facts.read(inputs["split"], inputs["baselines"], split, rows.row, codes)
+        tokens = sum(map(len, asked.prompts)), counts.pop("beam_tokens")
+        cost |= cost_of_tokens(len(rows), *tokens, cost["seconds"])
+        stated = {"asked_by": renderer.asked_by.name, **ranker.choices, **counts}
+        settings = dump(recipe)["eval"] | stated
+        found = score(predictions, facts, split, section, recipe.seed, settings, cost)
+        if section.phrasings == "all":
+            found["phrasings"] = over_phrasings(ranker, renderer, rows, predictions, section)
+        if section.candidates is not None:
+            found["candidates"] = evaluate_candidates(
+                recipe, ranker, asked, rows, items=items, baselines=inputs["baselines"], out=out
+            )
+        if "prompts" in inputs and (task := search_task(recipe)):
+            found["search"] = evaluate_search(
+                recipe, task, ranker, renderer, sequences, rows, inputs, facts
+            )
     return found
+
+
+def _sharded(ranker: Ranker, recipe: Recipe, checkpoint: Path) -> ShardedRanker:
+    """A ranker that keeps its shards in the cache, and shares them out among the processes."""
+    section = recipe.eval
+    identity = {
+        "checkpoint": file_hashes(checkpoint),
+        "engine": [section.engine.name, section.engine.model_dump(mode="json")],
+        "beams": section.beams,
+        "scoring": section.scoring,
+    }
+    return ShardedRanker(ranker, identity, recipe.cache_dir / "rankings", World.current())
 
 
 def known_of(
@@ -102,7 +129,7 @@ def known_of(
         chosen = rows.select(np.sort(order[: recipe.sft.validation_users]))
         return ask(renderer, chosen, recipe.eval), chosen.target
 
-    return Known(popularity_counts(sequences.training, items), validation)
+    return Known(popularity_counts(sequences.training, items), validation, recipe.cache_dir)
 
 
 def check_catalogue(items: Items, sids: ItemIndex, checkpoint: Path) -> None:

@@ -1,4 +1,4 @@
-"""The floors: what popularity and co-visitation reach, and so what a model must beat."""
+"""The floors: what the baselines reach, and so what a model must beat."""
 
 from pathlib import Path
 

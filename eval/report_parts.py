@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from recllm.baselines.ranking import popularity_counts
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.catalog.items import Items
 from recllm.eval.baselines_stage import read_baselines
-from recllm.eval.predictions import with_misses
+from recllm.eval.predictions import Predictions, with_misses
+from recllm.metrics.beyond_accuracy import popularity_profile
 from recllm.metrics.ranking import compute
 
 EXAMPLES = 8
@@ -31,6 +33,26 @@ def hit_curve(inputs: Mapping[str, Path], beams: int) -> dict[str, dict[int, flo
         name: {k: float(compute(f"hit@{k}", found).mean()) for k in cutoffs}
         for name, found in ranks.items()
     }
+
+
+def popularity_profiles(inputs: Mapping[str, Path], depth: int) -> dict[str, list[float]]:
+    """The share of each tenth of the catalogue, most popular first, in what is recommended.
+
+    Of the model and the baselines by name, in the first `depth` items of each row, and of
+    `targets`, which were consumed.
+    """
+    items = Items.read(inputs["filter"] / "items.parquet")
+    table = pq.read_table(inputs["eval"] / "predictions.parquet")
+    predictions = Predictions.from_table(table, items)
+    lists = {"model": predictions.items}
+    lists |= {
+        name: found.ranking.items
+        for name, found in read_baselines(inputs["baselines"], "test").items()
+    }
+    popularity = popularity_counts(Sequences.read(inputs["split"]).training, len(items))
+    tops = {name: found[:, :depth] for name, found in lists.items()}
+    tops["targets"] = predictions.targets
+    return {name: popularity_profile(top, popularity).tolist() for name, top in tops.items()}
 
 
 def find_examples(inputs: Mapping[str, Path], seed: int) -> list[dict[str, Any]]:

@@ -17,11 +17,13 @@ DATA_STAGES = ("ingest", "filter", "split", "embed", "sid", "prompts", "sft", "r
 
 
 class Report(Stage):
-    """Writes `report.html` and `report.md`."""
+    """Writes `report.html`, `report.md` and `report.csv`."""
 
     name = "report"
-    version = 5  # phrasings and item search
-    publishes: Mapping[str, str] = {"report.html": "report.html", "report.md": "report.md"}
+    version = 6  # popularity, general language, report.csv
+    publishes: Mapping[str, str] = {
+        name: name for name in ("report.html", "report.md", "report.csv")
+    }
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)

@@ -31,8 +31,9 @@ class Scores(TypedDict):
     other keys leave these out. `paired` holds the mean
     over rows of model minus baseline. `slices` is documented in `recllm.eval.slices`,
     `beyond_accuracy`, of the model and of the baselines by name, in `beyond_accuracy` below.
-    `settings` and `cost` are the caller's, and so are `phrasings` (see `over_phrasings`) and
-    `search` (see `evaluate_search`), where these were asked for.
+    `settings` and `cost` are the caller's, and so are `candidates` (see `evaluate_candidates`),
+    `phrasings` (see `over_phrasings`) and `search` (see `evaluate_search`), where these were asked
+    for.
     """
 
     split: str
@@ -47,6 +48,7 @@ class Scores(TypedDict):
     beyond_accuracy: dict[str, dict[str, float]]
     invalid_rate: float
     cost: dict[str, Any]
+    candidates: NotRequired[dict[str, Any]]
     phrasings: NotRequired[dict[str, Any]]
     search: NotRequired[dict[str, Any]]
 

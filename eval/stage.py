@@ -9,11 +9,12 @@ from recllm.artifacts.stage import Stage
 from recllm.config.schema import Recipe
 from recllm.config.validation import dump
 from recllm.eval.cost import training_cost
+from recllm.eval.general_text import text_identity
 from recllm.eval.protocols import protocol_of
 
 
 class Eval(Stage):
-    """Writes `predictions.parquet` and `metrics.json`."""
+    """Writes `predictions.parquet`, `metrics.json`, and `candidates.parquet` where asked for."""
 
     name = "eval"
     version = 5  # counts targets outside the catalogue as misses
@@ -26,15 +27,22 @@ class Eval(Stage):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self._protocol = protocol_of(recipe)
+        if recipe.eval.candidates is not None:
+            self.publishes = {**self.publishes, "candidates.parquet": "eval/candidates.parquet"}
         self.parents = (*self._protocol.parents, recipe.trained_by)
 
     def check(self) -> None:
-        """Refuse an engine that does not fit the items."""
+        """Refuse an engine that does not fit the items, and a text that cannot be read."""
         self._protocol.check()
 
     def settings(self) -> dict[str, Any]:
-        """The whole `eval` section, and the precision."""
-        return {"eval": dump(self.recipe)["eval"], "dtype": self.recipe.model.dtype}
+        """The whole `eval` section, a text by its content, and the precision."""
+        section = dump(self.recipe)["eval"]
+        text = self.recipe.eval.perplexity
+        del section["perplexity"]
+        if text is not None:
+            section["perplexity"] = text_identity(text)
+        return {"eval": section, "dtype": self.recipe.model.dtype}
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Ask the trained checkpoint about the test rows; see the base class."""

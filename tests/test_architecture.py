@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {
     "errors": 0,
     "progress": 0,
+    "world": 1,
     "config": 1,
     "artifacts": 2,
     "metrics": 2,

@@ -48,7 +48,7 @@ def test_a_run_leaves_what_it_promises(folder: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
     assert names == {
         "resolved.yaml", "samples.md", "metrics.jsonl", "model", "eval", "report.html", "report.md",
-        ".lock",
+        "report.csv", ".lock",
     }  # fmt: skip
     rows = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
     assert sum("eval_ndcg@10" in row for row in rows) == 2

@@ -23,6 +23,8 @@ def nearest_items(
     weights: NDArray[np.float64],
     beams: int,
     exclude: Sequence[History] | None,
+    *,
+    only: Sequence[History] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The items of the least weighted distance to each point, in [0, 1] before it is weighted.
 
@@ -32,6 +34,7 @@ def nearest_items(
         weights: (items,) what distances are multiplied by.
         beams: how many items a row gets at most.
         exclude: for each row the items that it must not get.
+        only: for each row the items that it alone may get.
 
     Returns:
         (rows, beams) items, best first, -1 where fewer are eligible, and their negated weighted
@@ -47,6 +50,11 @@ def nearest_items(
         distances = np.where(np.isnan(distances), 1.0, distances) * weights
         for place, row in enumerate(rows if exclude is not None else ()):
             distances[place, np.asarray(exclude[row], dtype=np.int64)] = np.inf  # type: ignore[index]
+        if only is not None:
+            allowed = np.zeros(distances.shape, dtype=bool)
+            for place, row in enumerate(rows):
+                allowed[place, np.asarray(only[row], dtype=np.int64)] = True
+            distances[~allowed] = np.inf
         order = np.argsort(distances, axis=1, kind="stable")[:, :kept]
         found = np.take_along_axis(distances, order, axis=1)
         eligible = np.isfinite(found)

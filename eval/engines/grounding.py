@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -17,7 +18,7 @@ from recllm.progress import progress
 
 if TYPE_CHECKING:
     from recllm.config.schema import EvalSection
-    from recllm.decoding.engine import Ranking
+    from recllm.decoding.ranking import Ranking
     from recllm.models.recommender import Recommender
 
 Gamma = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -82,20 +83,21 @@ class GroundingRanker(Ranker):
     ) -> None:
         from recllm.eval.engines._titles import TitleWriter
 
+        super().__init__()
         self._writer = TitleWriter(recommender, engine.written_beams, settings.batch_tokens)
         self._settings, self._dtype = settings, dtype
         self._items = self._writer.embed(recommender.sids.texts())
         self._popularity = known.popularity
-        self._nothing_written = 0
         self._tried: dict[str, float] = {}
         self._gamma = engine.gammas[0]
         if len(engine.gammas) > 1:
             self._gamma = self._choose(engine.gammas, known)
 
-    def rank(self, questions: Questions) -> Ranking:
-        """See the base class."""
-        written = self._write(questions)
-        self.beam_tokens = self._writer.tokens
+    def rank(self, questions: Questions, advance: Callable[[int], None] | None = None) -> Ranking:
+        """See the base class; `nothing_written` counts the rows for which no title was."""
+        written = self._write(questions, advance)
+        nothing = int(np.isnan(written).any(axis=1).sum())
+        self.counts = {"beam_tokens": self._writer.tokens, "nothing_written": nothing}
         return self._nearest(written, questions, self._gamma)
 
     @property
@@ -104,29 +106,32 @@ class GroundingRanker(Ranker):
         from recllm.eval.engines.transformers import device_choices
 
         found = device_choices(self._settings, self._dtype)
-        found |= {"gamma": self._gamma, "nothing_written": self._nothing_written}
+        found["gamma"] = self._gamma
         return found | ({"valid_ndcg@10": self._tried} if self._tried else {})
 
     def _choose(self, gammas: tuple[float, ...], known: Known) -> float:
         questions, targets = known.validation()
         if not len(questions):
             return gammas[0]
-        written = self._write(questions)
+        with progress("writing titles", len(questions)) as advance:
+            written = self._write(questions, advance)
         for gamma in sorted(gammas):
             ranks = ranks_of(self._nearest(written, questions, gamma).items, targets)
             self._tried[f"{gamma:g}"] = float(ndcg(ranks, 10).mean())
         return max(sorted(gammas), key=lambda gamma: self._tried[f"{gamma:g}"])
 
-    def _write(self, questions: Questions) -> NDArray[np.float32]:
+    def _write(
+        self, questions: Questions, advance: Callable[[int], None] | None
+    ) -> NDArray[np.float32]:
         """(questions, hidden) the embedding of what was written for each; NaN for nothing."""
-        with progress("writing titles", len(questions)) as advance:
-            titles = self._writer.write(questions.prompts, advance)
-        self._nothing_written = sum(not title for title in titles)
-        return self._writer.embed(titles)
+        return self._writer.embed(self._writer.write(questions.prompts, advance))
 
     def _nearest(self, written: NDArray[np.float32], questions: Questions, gamma: float) -> Ranking:
-        from recllm.decoding.engine import Ranking
+        from recllm.decoding.ranking import Ranking
 
         weights = popularity_weights(self._popularity, gamma)
-        beams, exclude = self._settings.beams, questions.exclude
-        return Ranking(*nearest_items(written, self._items, weights, beams, exclude))
+        beams = questions.beams(self._settings.beams)
+        found = nearest_items(
+            written, self._items, weights, beams, questions.exclude, only=questions.only
+        )
+        return Ranking(*found)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recllm.eval.engines import Engine, Known, Questions, Ranker
-from recllm.progress import progress
 
 if TYPE_CHECKING:
     from recllm.config.schema import EvalSection
@@ -30,25 +30,27 @@ class TreeRanker(Ranker):
     """Searches the trie of the checkpoint's items."""
 
     def __init__(self, recommender: Recommender, settings: EvalSection, dtype: str) -> None:
+        super().__init__()
         self._recommender = recommender
         self._settings = settings
         self._dtype = dtype
 
-    def rank(self, questions: Questions) -> Ranking:
+    def rank(self, questions: Questions, advance: Callable[[int], None] | None = None) -> Ranking:
         """See the base class."""
-        from recllm.eval.cost import count_beam_tokens
+        from recllm.decoding.batching import beam_tokens
 
-        beams = self._settings.beams
-        self.beam_tokens = count_beam_tokens(self._recommender.trie, len(questions), beams)
-        with progress("ranking", len(questions)) as advance:
-            return self._recommender.rank_prompts(
-                questions.prompts,
-                beams=beams,
-                scoring=self._settings.scoring,
-                exclude=questions.exclude,
-                batch_tokens=self._settings.batch_tokens,
-                progress=advance,
-            )
+        beams = questions.beams(self._settings.beams)
+        tokens = len(questions) * beam_tokens(self._recommender.trie, beams)
+        self.counts = {"beam_tokens": tokens}
+        return self._recommender.rank_prompts(
+            questions.prompts,
+            beams=beams,
+            scoring=self._settings.scoring,
+            exclude=questions.exclude,
+            only=questions.only,
+            batch_tokens=self._settings.batch_tokens,
+            progress=advance,
+        )
 
     @property
     def choices(self) -> dict[str, Any]:

@@ -36,6 +36,15 @@ def with_interval(entry: Mapping[str, Any] | None) -> str:
     return f"{score(entry['value'])} [{score(low)}, {score(high)}]"
 
 
+def beside_base(perplexity: Mapping[str, Any] | None) -> str:
+    """A checkpoint's perplexity of a text and that of its base; empty where it was not measured."""
+    if perplexity is None:
+        return ""
+    found = f"{perplexity['checkpoint']['perplexity']:.2f}"
+    base = perplexity.get("base", {}).get("perplexity")
+    return found if base is None else f"{found} (base {base:.2f})"
+
+
 def words(name: str) -> str:
     """A key such as peak_memory_bytes as words; its unit stands with the figure."""
     text = name.replace("_", " ").strip()

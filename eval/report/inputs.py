@@ -13,8 +13,11 @@ HEADLINE = ("hit@10", "ndcg@10")
 NAMES = {
     "model": "this model",
     "covisitation": "co-visitation",
+    "recent_repeat": "the history, latest first",
+    "item_knn": "item neighbours (kNN)",
     "sasrec": "SASRec",
     "rating": "the item's mean rating",
+    "targets": "the targets",
 }
 
 
@@ -37,6 +40,8 @@ class ReportInputs:
         examples: {user_id, history_titles, target_title, recommended: [{title, score, hit}]}.
         hit_curve: hit@k by cutoff k, of `model` and of baselines by name. Where it is empty, the
             curve goes through the cutoffs that `metrics` has.
+        popularity: the share of each tenth of the catalogue, most popular first, in what `model`
+            and the baselines recommend, by name, and in the `targets`.
     """
 
     name: str
@@ -50,6 +55,7 @@ class ReportInputs:
     sid_health: Mapping[str, Any] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Any]] = ()
     hit_curve: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    popularity: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def model(self) -> "dict[str, Estimate]":
@@ -80,6 +86,11 @@ class ReportInputs:
     def search(self) -> "ReportInputs":
         """Item search as a report of its own: its metrics, baselines and paired differences."""
         return ReportInputs(self.name, metrics=self.metrics.get("search") or {})
+
+    @property
+    def candidates(self) -> "ReportInputs":
+        """The ranking of candidate sets as a report of its own."""
+        return ReportInputs(self.name, metrics=self.metrics.get("candidates") or {})
 
     @property
     def primary(self) -> str | None:

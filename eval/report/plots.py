@@ -20,8 +20,8 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 INK, MUTED, LINE = "#1d2329", "#59636e", "#dfe3e7"
 #: Okabe and Ito's palette, told apart by colour-blind readers; the first is the model's.
-SERIES = ("#0072b2", "#d97f00", "#009e73", "#cc79a7", "#8c6d46")
-MARKERS = ("o", "s", "^", "D", "v")
+SERIES = ("#0072b2", "#d97f00", "#009e73", "#cc79a7", "#8c6d46", "#6b7bb8")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line"} | {
     colour: f"--series-{index}" for index, colour in enumerate(SERIES)

@@ -1,6 +1,7 @@
 """The verdict in words: does the model beat the baselines, co-visitation above all?
 
-A baseline counts as beaten where the 95% interval of the paired difference lies above 0.
+A baseline counts as beaten where the 95% interval of the paired difference lies above 0. Further
+yardsticks decide nothing; where one is not beaten, that is said.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from recllm.eval.report.formats import interval, quantity, score, signed
 from recllm.eval.report.inputs import ReportInputs, display_name, finite
 
 Outcome = Literal["above", "level", "below", "unsure"]
+
+#: Baselines that the verdict is not about.
+YARDSTICKS = ("recent_repeat", "item_knn")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def judge(inputs: ReportInputs) -> Verdict | None:
     for name, outcome in outcomes.items():
         if name != "popularity" or outcome != "above":
             clauses.append(_clause(inputs, name, metric, outcome))
-    text = "; ".join(clauses) + "."
+    text = "; ".join(clauses) + _unbeaten_yardsticks(inputs, metric) + "."
     return Verdict(tone, title, " ".join([text, *_reservations(inputs, metric, outcomes)]))
 
 
@@ -57,7 +61,18 @@ def compare(inputs: ReportInputs, baseline: str, metric: str) -> Outcome | None:
 
 def _order(inputs: ReportInputs) -> list[str]:
     names = dict.fromkeys([*inputs.baselines, *inputs.paired])
-    return sorted(names, key=lambda name: name != "covisitation")
+    decisive = [name for name in names if name not in YARDSTICKS]
+    return sorted(decisive, key=lambda name: name != "covisitation")
+
+
+def _unbeaten_yardsticks(inputs: ReportInputs, metric: str) -> str:
+    outcomes = {name: compare(inputs, name, metric) for name in YARDSTICKS}
+    clauses = [
+        _clause(inputs, name, metric, outcome)
+        for name, outcome in outcomes.items()
+        if outcome in ("level", "below")
+    ]
+    return "".join(f"; {clause}" for clause in clauses)
 
 
 def _title(outcomes: dict[str, Outcome]) -> tuple[Literal["good", "bad", "open"], str]:

@@ -1,4 +1,4 @@
-"""Writes report.html and report.md."""
+"""Writes report.html, report.md and report.csv."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from recllm.artifacts.atomic import write_text
 from recllm.eval.report.conditions import conditions
+from recllm.eval.report.figures_csv import to_csv
 from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.markdown import escape, table_lines
 from recllm.eval.report.sections import build_sections
@@ -19,7 +20,7 @@ RECOMMENDED_SHOWN = 10
 
 
 def write_report(inputs: ReportInputs, out: Path) -> None:
-    """Write `report.html`, one self-contained page, and `report.md` into the folder `out`.
+    """Write `report.html`, one self-contained page, `report.md` and `report.csv` into `out`.
 
     Equal inputs give equal bytes. A part of the inputs that is empty is left out.
     """
@@ -33,6 +34,7 @@ def write_report(inputs: ReportInputs, out: Path) -> None:
     }
     write_text(out / "report.html", _render("report.html.j2", True, context))
     write_text(out / "report.md", _render("report.md.j2", False, context))
+    write_text(out / "report.csv", to_csv(inputs.metrics))
 
 
 def _render(template: str, html: bool, context: dict[str, object]) -> str:

@@ -1,1 +1,1 @@
-"""What a recommender must beat: popularity and co-visitation."""
+"""What a recommender must beat: popularity, co-visitation and other yardsticks."""

@@ -7,12 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recllm.baselines.ranking import (
-    BaselineRanking,
-    popularity_counts,
-    popularity_keys,
-    rank_by_keys,
-)
+from recllm.baselines.ranking import BaselineRanking, popularity_counts
+from recllm.baselines.voting import Voting
 from recllm.catalog.histories import Spans
 
 #: Pairs up to this distance count, and this many items of a history vote.
@@ -60,17 +56,14 @@ class CoVisitation:
         targets: NDArray[np.int32],
         beams: int,
         excluded: Spans | None = None,
+        only: Spans | None = None,
     ) -> BaselineRanking:
         """Rank the catalogue for each row; see `rank_by_keys`."""
-        items = len(self.counts)
-        by_popularity = popularity_keys(self.counts)
-        votes = self._votes(histories)
+        return self.ask(histories).rank(targets, beams, excluded, only)
 
-        def keys_of(rows: slice) -> NDArray[np.int64]:
-            scores = (votes[rows] @ self.weights).toarray()
-            return scores * items + by_popularity
-
-        return rank_by_keys(keys_of, items, targets, beams, excluded)
+    def ask(self, histories: Spans) -> Voting:
+        """The votes of each history's last items."""
+        return Voting(self._votes(histories), self.weights, self.counts)
 
     def _votes(self, histories: Spans) -> sparse.csr_array:
         """(rows, items) int64: 6/j for the j-th item from the end of each history."""

@@ -35,6 +35,7 @@ class Popularity:
         targets: NDArray[np.int32],
         beams: int,
         excluded: Spans | None = None,
+        only: Spans | None = None,
     ) -> BaselineRanking:
         """Rank the catalogue for each row; see `rank_by_keys`. Histories do not matter."""
         keys = popularity_keys(self.counts)
@@ -42,4 +43,4 @@ class Popularity:
         def keys_of(rows: slice) -> NDArray[np.int64]:
             return np.tile(keys, (len(histories.starts[rows]), 1))
 
-        return rank_by_keys(keys_of, len(keys), targets, beams, excluded)
+        return rank_by_keys(keys_of, len(keys), targets, beams, excluded, only=only)

@@ -1,4 +1,4 @@
-"""BaselineRanking the whole catalogue by integer keys, in chunks of rows."""
+"""Ranking the whole catalogue by integer keys, in chunks of rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +43,8 @@ def rank_by_keys(
     targets: NDArray[np.int32],
     beams: int,
     excluded: Spans | None,
+    *,
+    only: Spans | None = None,
 ) -> BaselineRanking:
     """Rank all items for each row by descending key.
 
@@ -54,6 +56,8 @@ def rank_by_keys(
         beams: how many items are kept; a target ranked lower counts as missed.
         excluded: items that each row must not be recommended; None excludes nothing. A target
             that is excluded is missed.
+        only: items, each once, that alone each row may be recommended; None allows all. A target
+            that is not among them is missed.
     """
     ranks = np.full(len(targets), -1, dtype=np.int32)
     best = np.full((len(targets), beams), -1, dtype=np.int32)
@@ -63,18 +67,26 @@ def rank_by_keys(
         keys = keys_of(rows)
         if excluded is not None:
             keys[excluded.select(rows).flatten()] = -1
-        ranks[rows] = _target_ranks(keys, targets[rows], beams)
+        listed = None if only is None else _as_table(only.select(rows))
+        if listed is None:
+            own = np.take_along_axis(keys, targets[rows, None].astype(np.int64), axis=1)[:, 0]
+        else:
+            keys = np.where(listed >= 0, np.take_along_axis(keys, listed, axis=1), -1)
+            own = np.where(listed == targets[rows, None], keys, -1).max(axis=1)
+        ahead = np.count_nonzero(keys > own[:, None], axis=1)
+        ranks[rows] = np.where((own >= 0) & (ahead < beams), ahead, -1)
         top = _top(keys, beams)
+        if listed is not None:
+            top = np.where(top >= 0, np.take_along_axis(listed, top, axis=1), -1)
         best[rows, : top.shape[1]] = top
     return BaselineRanking(ranks, best)
 
 
-def _target_ranks(
-    keys: NDArray[np.int64], targets: NDArray[np.int32], beams: int
-) -> NDArray[np.int64]:
-    own = np.take_along_axis(keys, targets[:, None].astype(np.int64), axis=1)
-    ranks = np.count_nonzero(keys > own, axis=1)
-    return np.where((own[:, 0] >= 0) & (ranks < beams), ranks, -1)
+def _as_table(lists: Spans) -> NDArray[np.int64]:
+    """(lists, longest, at least 1): the items of each list, -1 after its end."""
+    table = np.full((len(lists), max(1, lists.lengths.max(initial=0))), -1, dtype=np.int64)
+    table[np.arange(table.shape[1]) < lists.lengths[:, None]] = lists.flatten()[1]
+    return table
 
 
 def _top(keys: NDArray[np.int64], beams: int) -> NDArray[np.int64]:

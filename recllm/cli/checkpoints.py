@@ -23,20 +23,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def find_checkpoints(names: Sequence[str]) -> dict[str, Path]:
+def find_checkpoints(names: Sequence[str], *, dry_run: bool = False) -> dict[str, Path]:
     """The folder of each checkpoint by the name that it is shown under.
 
     A name with wildcards that no folder has stands for all checkpoints that match it, in
-    alphabetical order; what else matches is left out, and counted.
+    alphabetical order; what else matches is left out, and counted. The id of a model on the Hub,
+    where there is no such path, is downloaded.
+
+    Args:
+        dry_run: whether only the descriptions of the Hub's checkpoints are downloaded.
 
     Raises:
         UserError: a name is no checkpoint's, nothing that matches is one, or one is not whole.
     """
     from recllm.eval.checkpoints import find_checkpoint
+    from recllm.hub.download import is_checkpoint_id
     from recllm.models.checkpoint_check import check_checkpoint
 
     found: dict[str, Path] = {}
     for name in names:
+        if is_checkpoint_id(name) and not Path(name).exists():
+            found[name] = _from_hub(name, dry_run)
+            continue
         if not has_magic(name) or Path(name).is_dir():
             found[name] = find_checkpoint(name)
             continue
@@ -52,8 +60,9 @@ def find_checkpoints(names: Sequence[str]) -> dict[str, Path]:
             others = len(matches) - len(checkpoints)
             log.info("--checkpoint %s: left out %s path(s) that are no checkpoint", name, others)
         found |= checkpoints
-    for checkpoint in found.values():
-        check_checkpoint(checkpoint)
+    for name, checkpoint in found.items():
+        if not dry_run or Path(name).exists():  # a dry run downloads descriptions alone
+            check_checkpoint(checkpoint)
     return found
 
 
@@ -138,6 +147,15 @@ def _evaluate(
             table = evaluate_checkpoints(recipe, inputs, folders, origins, Path(temporary))
             shown.publish_checkpoints(Path(temporary))
     return table
+
+
+def _from_hub(name: str, dry_run: bool) -> Path:
+    from recllm.hub.download import download_checkpoint, find_description
+
+    try:
+        return find_description(name) if dry_run else download_checkpoint(name)
+    except UserError as error:
+        raise UserError(f"--checkpoint {error}") from None
 
 
 def _checkpoint_or_none(name: str) -> Path | None:

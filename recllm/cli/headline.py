@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from recllm.eval.report.formats import outside_catalogue, with_interval
+from recllm.eval.report.formats import beside_base, outside_catalogue, with_interval
 
 COLUMNS = ("hit@5", "hit@10", "ndcg@10", "hit@50", "auc")
 #: The metric of the comparison in words.
@@ -37,6 +37,8 @@ def headline_table(metrics: dict[str, Any]) -> str:
                 f"{verdict} {name}: paired difference in {metric} "
                 f"{difference['value']:+.4f} [{lo:+.4f}, {hi:+.4f}]"
             )
+    if perplexity := metrics.get("perplexity"):
+        lines.append(f"perplexity of {perplexity['text']['name']}: {beside_base(perplexity)}")
     return "\n".join(line.rstrip() for line in lines)
 
 

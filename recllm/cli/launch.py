@@ -1,4 +1,4 @@
-"""`recllm sft --accelerate`: start the processes of a training, and end as they end."""
+"""`recllm sft --accelerate`: start the processes of one command, and end as they end."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ import yaml
 from recllm.cli.interruption import end_with_parent
 from recllm.config.registry import unknown_name
 from recllm.errors import UserError
-from recllm.train.world import ASKED, OUTCOME
+from recllm.world import ASKED, OUTCOME
 
 #: Ctrl-C on a terminal is for all processes. If it was for this one alone, the launcher is told.
 GRACE_SECONDS = 5.0
@@ -27,7 +27,7 @@ GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Launch:
-    """A command that starts `processes` processes of one training."""
+    """A command that starts `processes` processes of one training or evaluation."""
 
     command: list[str]
     processes: int
@@ -37,14 +37,16 @@ class Launch:
         return shlex.join([Path(self.command[0]).name, *self.command[1:]])
 
 
-def plan_launch(name: str, processes: int | None, arguments: Sequence[str]) -> Launch:
+def plan_launch(
+    name: str, processes: int | None, arguments: Sequence[str], module: str = "recllm.train"
+) -> Launch:
     """The call of `accelerate launch` for a configuration of accelerate.
 
     Args:
         name: a shipped configuration, or a YAML file.
         processes: how many to start; by default one for each GPU, or as the configuration says
             where it is the user's or there is no GPU.
-        arguments: of `python -m recllm.train`.
+        arguments: of `python -m MODULE`.
 
     Raises:
         UserError: the configuration is unknown, or cannot be used on this machine.
@@ -57,7 +59,7 @@ def plan_launch(name: str, processes: int | None, arguments: Sequence[str]) -> L
     port = [] if config.get("num_machines", 1) > 1 else ["--main_process_port", "0"]  # a free one
     command = [
         *(_accelerate(), "launch", "--config_file", str(path)),
-        *("--num_processes", str(processes), *port, "-m", "recllm.train", *arguments),
+        *("--num_processes", str(processes), *port, "-m", module, *arguments),
     ]
     return Launch(command, processes)
 

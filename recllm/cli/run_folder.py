@@ -35,8 +35,13 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "sft": ("model", "metrics.jsonl", "sft/model", "sft/metrics.jsonl"),
     "rl": ("model", "metrics.jsonl"),
     "sid extend": (EXTENDED,),
-    "eval": ("eval/metrics.json", "eval/predictions.parquet", CHECKPOINTS),
-    "report": ("report.html", "report.md"),
+    "eval": (
+        "eval/metrics.json",
+        "eval/predictions.parquet",
+        "eval/candidates.parquet",
+        CHECKPOINTS,
+    ),
+    "report": ("report.html", "report.md", "report.csv"),
 }
 FOLDERS = ("model", "sft/model", EXTENDED, CHECKPOINTS)
 #: Keys that say where things go, not what they are.

@@ -1,24 +1,26 @@
-"""`python -m recllm.train`: one of the processes of a training, as `accelerate launch` starts it.
+"""One of the processes of a training or an evaluation, as `accelerate launch` starts it.
 
-The first process does what `recllm sft` or `recllm rl` does; where it comes to a training, the
-others join.
+The first process does what `recllm sft`, `recllm rl` or `recllm eval` does; where it comes to a
+training, or to a ranking, the others join.
 """
 
+import itertools
 import logging
 import os
 import signal
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import torch
 
 from recllm.cli import pipeline
-from recllm.cli.commands.stages import execute
+from recllm.cli.commands.stages import evaluate, execute
 from recllm.cli.interruption import end_with_parent, leave, watching
 from recllm.cli.main import complain, run_to_end, set_up_logging
 from recllm.config.loading import load_recipe
-from recllm.train.world import OUTCOME, World
+from recllm.world import LOCAL_RANK, OUTCOME, World, alone
 
 #: What the first process tells the others when there is nothing more to do.
 END = "end"
@@ -37,44 +39,83 @@ def train(recipe: str, overrides: tuple[str, ...], until: str | None) -> None:
 
     accelerate launch [--config_file FILE] -m recllm.train RECIPE [KEY=VALUE]...
     """
-    World.current().require_as_asked()
     loaded = load_recipe(recipe, overrides)
     execute(loaded, until or loaded.trained_by, dry_run=False)
 
 
-def main() -> None:
-    """The entry point of each process."""
+def train_main() -> None:
+    """`python -m recllm.train`, in each process."""
+    world = _enter()
+    _run(world, "recllm.train", train, _join_trainings)
+
+
+def evaluate_main() -> None:
+    """`python -m recllm.eval`, in each process."""
+    world = _enter()
+    _take_own_gpus()
+    with alone():  # rows are shared out, and no library is to make these processes a group
+        _run(world, "recllm.eval", evaluate, _join_evaluations)
+
+
+def _enter() -> World:
     end_with_parent()  # the launcher may be killed, and the lock of the artifact is held here
     set_up_logging(verbose=False)
     # DeepSpeed's own calls of torch, in every step.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
-    world = World.join()
+    return World.join()
+
+
+def _take_own_gpus() -> None:
+    """Let this process see its share of the GPUs alone, before anything looks at them."""
+    place, here = (int(os.environ.get(name, "0")) for name in (LOCAL_RANK, "LOCAL_WORLD_SIZE"))
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    devices = named.split(",") if named else [str(device) for device in range(count)]
+    each = len(devices) // here if here else 0
+    if each and count:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices[place * each : (place + 1) * each])
+
+
+def _run(world: World, name: str, command: click.Command, join: Callable[[World], int]) -> None:
+    """Run a command in the first process, and what joins it in the others."""
     if not world.is_first:
-        _leave(world, _assist(world))
+        _leave(world, _assist(world, join))
+
+    def work() -> int | None:
+        world.require_as_asked()
+        return command(prog_name=f"python -m {name}", standalone_mode=False)
+
     with watching():
-        code = run_to_end(
-            lambda: train(prog_name="python -m recllm.train", standalone_mode=False),
-            lambda message, code: _say(world, message, code),
-        )
+        code = run_to_end(work, lambda message, code: _say(world, message, code))
         world.tell(END, code)
         _leave(world, code)
 
 
-def _assist(world: World) -> int:
-    """Take part in the training, if there is one; the first process's exit code."""
+def _assist(world: World, join: Callable[[World], int]) -> int:
+    """Take part in what there is to do; the first process's exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process says what is kept
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("recllm").setLevel(logging.ERROR)
+    return run_to_end(lambda: join(world), lambda message, code: _say(world, message, code))
 
-    def follow() -> int:
-        stages = {stage.invitation(): stage for stage in map(pipeline.load, pipeline.TRAINING)}
-        while True:
-            name, value = world.hear(*stages, END)
-            if name == END:
-                return value
-            stages.pop(name).assist(value)
 
-    return run_to_end(follow, lambda message, code: _say(world, message, code))
+def _join_trainings(world: World) -> int:
+    stages = {stage.invitation(): stage for stage in map(pipeline.load, pipeline.TRAINING)}
+    while True:
+        name, value = world.hear(*stages, END)
+        if name == END:
+            return value
+        stages.pop(name).assist(value)
+
+
+def _join_evaluations(world: World) -> int:
+    from recllm.eval.together import join_in
+
+    for number in itertools.count():
+        code = join_in(number, world, END)
+        if code is not None:
+            return code
+    raise AssertionError("numbers do not end")
 
 
 def _say(world: World, message: str, code: int) -> int:

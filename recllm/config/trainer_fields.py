@@ -1,6 +1,6 @@
-"""The fields of TRL's configurations, read from its source.
+"""The fields of other libraries' configurations, read from their source.
 
-Importing TRL takes many seconds, and checking a recipe should not.
+Importing TRL or vLLM takes many seconds, and checking a recipe should not.
 """
 
 import ast
@@ -21,11 +21,16 @@ def trainer_fields(kind: str) -> dict[str, tuple[str, ...]]:
     Returns:
         The types that each field takes, as they are written: ("float", "None").
     """
-    return _fields(*CONFIGS[kind])
+    return annotated_fields(*CONFIGS[kind])
 
 
-def _fields(module: str, name: str) -> dict[str, tuple[str, ...]]:
-    """The annotated attributes of a dataclass and of the dataclasses that it is derived from."""
+@cache
+def annotated_fields(module: str, name: str) -> dict[str, tuple[str, ...]]:
+    """The annotated attributes of a dataclass and of the dataclasses that it is derived from.
+
+    Raises:
+        ModuleNotFoundError: the package is not installed.
+    """
     tree = ast.parse(_source(module).read_text(encoding="utf-8"))
     origins = {
         alias.asname or alias.name: (_absolute(node, module), alias.name)
@@ -37,9 +42,9 @@ def _fields(module: str, name: str) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for base in classes[name].bases:
         if isinstance(base, ast.Name) and base.id in classes:
-            found |= _fields(module, base.id)
+            found |= annotated_fields(module, base.id)
         elif isinstance(base, ast.Name) and base.id in origins:
-            found |= _fields(*origins[base.id])
+            found |= annotated_fields(*origins[base.id])
     for statement in classes[name].body:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             found[statement.target.id] = _types(statement.annotation)

@@ -1,14 +1,28 @@
 """Prompts of different lengths, in batches of a bounded number of tokens."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from recllm.catalog.trie import Trie
 
 
 def default_batch_tokens(device: torch.device) -> int:
     """How many tokens a batch holds best: few for a CPU's caches, many to fill a GPU."""
     return 4096 if device.type == "cpu" else 32768
+
+
+def beam_tokens(trie: Trie, beams: int) -> int:
+    """The tokens that a search of a trie follows in a row, however it goes about it.
+
+    At each level but the last as many as there are beams, or paths to choose from where those are
+    fewer. A search that runs a prompt once for each beam computes more; one that ends before the
+    longest path does, fewer.
+    """
+    sizes = [after - first for first, after in pairwise(trie.level_start)]
+    return sum(min(beams, size) for size in sizes[1:-1])
 
 
 def plan_batches(lengths: Sequence[int], extra: int, budget: int) -> list[list[int]]:

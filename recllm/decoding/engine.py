@@ -2,42 +2,31 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from recllm.catalog.histories import History
 from recllm.catalog.trie import Trie
 from recllm.catalog.trie_paths import are_eligible
-from recllm.decoding.batching import default_batch_tokens, plan_batches
-from recllm.decoding.scoring import SCORINGS, Head, Scoring
+from recllm.decoding.batching import beam_tokens, default_batch_tokens, plan_batches
+from recllm.decoding.ranking import Constraints, Ranking, rank_in_batches
+from recllm.decoding.scoring import Head, Scoring
 from recllm.decoding.search import Search
 from recllm.decoding.stochastic import Draw, StochasticSearch
 from recllm.decoding.support import (
     check_by_running,
     check_layers,
+    check_lengths,
+    check_search,
+    check_vocabulary,
     longest_path,
     uses_boolean_mask,
 )
+from recllm.decoding.tree import TokenTree
 from recllm.errors import UserError
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The best items of each row, best first.
-
-    Attributes:
-        items: (rows, beams) dense indices; -1 where fewer items are eligible.
-        scores: (rows, beams) summed log-probability of the item's tokens; -inf there.
-    """
-
-    items: NDArray[np.int32]
-    scores: NDArray[np.float32]
 
 
 class TreeDecoder:
@@ -70,13 +59,7 @@ class TreeDecoder:
         Raises:
             UserError: the model, the trie and the settings do not fit together.
         """
-        if beams < 1 or scoring not in SCORINGS:
-            raise UserError(
-                f"expected beams of at least 1 and scoring out of {', '.join(SCORINGS)}; "
-                f"found {beams} and {scoring!r}"
-            )
-        if scoring == "level" and trie.eos is not None:
-            raise UserError("scoring 'level' needs item paths of one length; use 'vocab' or 'trie'")
+        check_search(trie, beams, scoring)
         check_layers(model)
         self._model = model
         self._boolean_mask = uses_boolean_mask(model)
@@ -87,14 +70,9 @@ class TreeDecoder:
         self._check_tokens()
 
     def _check_tokens(self) -> None:
-        vocabulary = len(Head.of(self._model).weight)
-        used = torch.cat(self._trie.alphabets).unique()
-        if int(used[-1]) >= vocabulary:
-            raise UserError(
-                f"the trie holds token {int(used[-1])}, but the model's vocabulary has "
-                f"{vocabulary}; resize its embeddings to the tokenizer, or load its checkpoint"
-            )
-        other = (used[:1] + 1) % vocabulary
+        head = Head.of(self._model)
+        used = check_vocabulary(self._trie, head)
+        other = (used[:1] + 1) % len(head.weight)
         with torch.inference_mode(), in_eval_mode(self._model):
             check_by_running(self._model, torch.cat([used[:1], other]), used)
 
@@ -121,26 +99,17 @@ class TreeDecoder:
         """
         self._check_prompts(prompts, exclude, only)
         beams = beams or self._beams
-        items = np.full((len(prompts), beams), -1, dtype=np.int32)
-        scores = np.full((len(prompts), beams), -np.inf, dtype=np.float32)
+        start = partial(TokenTree, self._model.get_decoder(), boolean_mask=self._boolean_mask)
+        search = Search(start, Head.of(self._model), self._trie, beams, self._scoring)
         with torch.inference_mode(), in_eval_mode(self._model):
-            search = Search(
-                decoder=self._model.get_decoder(),
-                head=Head.of(self._model),
-                trie=self._trie,
-                beams=beams,
-                scoring=self._scoring,
-                boolean_mask=self._boolean_mask,
+            return rank_in_batches(
+                search,
+                prompts,
+                Constraints(exclude, only),
+                extra=beam_tokens(self._trie, beams),
+                budget=self._batch_tokens,
+                progress=progress,
             )
-            for rows in self._batches(prompts, beams):
-                subset = self._trie.restrict(_take(exclude, rows), _take(only, rows))
-                found, found_scores = search.run([prompts[row] for row in rows], subset)
-                width = found.shape[1]
-                items[rows, :width] = found.cpu().numpy()
-                scores[rows, :width] = found_scores.cpu().numpy()
-                if progress is not None:
-                    progress(len(rows))
-        return Ranking(items, scores)
 
     def draw(
         self,
@@ -180,8 +149,10 @@ class TreeDecoder:
                 temperature=temperature,
                 boolean_mask=self._boolean_mask,
             )
-            for rows in self._batches(prompts, count):
-                subset = self._trie.restrict(_take(exclude, rows), _take(only, rows))
+            lengths = [len(prompt) for prompt in prompts]
+            extra, constraints = beam_tokens(self._trie, count), Constraints(exclude, only)
+            for rows in plan_batches(lengths, extra, self._batch_tokens):
+                subset = self._trie.restrict(*constraints.take(rows))
                 batch_seeds = seeds[rows].to(device)
                 drawn = search.run([prompts[row] for row in rows], subset, batch_seeds)
                 items[rows] = drawn.items
@@ -207,12 +178,6 @@ class TreeDecoder:
         """Where the model and the trie are."""
         return self._trie.device
 
-    def _batches(self, prompts: Sequence[Sequence[int]], beams: int) -> list[list[int]]:
-        """The rows of each batch."""
-        sizes = [after - first for first, after in pairwise(self._trie.level_start)]
-        beam_tokens = sum(min(beams, size) for size in sizes[1:-1])
-        return plan_batches([len(p) for p in prompts], beam_tokens, self._batch_tokens)
-
     def _check_prompts(
         self,
         prompts: Sequence[Sequence[int]],
@@ -224,19 +189,7 @@ class TreeDecoder:
                 raise UserError(
                     f"expected {name} for {len(prompts)} prompts, found it for {len(lists)}"
                 )
-        limit = longest_path(self._model)
-        for row, prompt in enumerate(prompts):
-            if len(prompt) == 0:
-                raise UserError(f"expected at least one token in each prompt, found none in {row}")
-            if limit is not None and len(prompt) + self._trie.depth > limit:
-                raise UserError(
-                    f"expected prompts of at most {limit - self._trie.depth} tokens (the model "
-                    f"takes {limit}), found {len(prompt)} in prompt {row}; shorten the histories"
-                )
-
-
-def _take(lists: Sequence[History] | None, rows: list[int]) -> list[History] | None:
-    return None if lists is None else [lists[row] for row in rows]
+        check_lengths(prompts, self._trie, longest_path(self._model.config))
 
 
 @contextmanager

@@ -42,6 +42,10 @@ class Head:
             )
         return cls(weight, getattr(module, "bias", None))
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Head":
+        """This head elsewhere, or in another precision."""
+        return Head(*(t if t is None else t.to(device, dtype) for t in (self.weight, self.bias)))
+
     def logits(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """The logits of some rows in fp32, also where the model is not: (…, hidden) -> (…, rows).
 

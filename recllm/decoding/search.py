@@ -1,8 +1,8 @@
 """Beam search through the trie for one batch of prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,7 +10,24 @@ from torch import Tensor
 from recllm.catalog.trie import Subset, Trie
 from recllm.decoding.children import Children, check_numbers, of_level
 from recllm.decoding.scoring import Head, Scoring
-from recllm.decoding.tree import Beams, TokenTree, select_best
+from recllm.decoding.tree import Beams, select_best
+
+
+class PathStates(Protocol):
+    """A model's hidden states at the ends of the paths that continue some prompts."""
+
+    @property
+    def hidden(self) -> Tensor:
+        """(rows, paths, hidden size), of the newest tokens; at first, of each prompt's last."""
+        ...
+
+    def append(self, tokens: Tensor, parents: Tensor) -> None:
+        """Run the tokens (rows, n) that follow the newest tokens at `parents` (rows, n)."""
+        ...
+
+
+#: Runs a batch of prompts.
+Start = Callable[[Sequence[Sequence[int]]], PathStates]
 
 
 @dataclass(frozen=True)
@@ -24,17 +41,16 @@ class Search:
     all finish at the last level.
     """
 
-    decoder: Any
+    start: Start
     head: Head
     trie: Trie
     beams: int
     scoring: Scoring
-    boolean_mask: bool
 
     def run(self, prompts: Sequence[Sequence[int]], subset: Subset | None) -> tuple[Tensor, Tensor]:
         """Items (rows, n) and their scores, best first; -1 and -inf where fewer are eligible."""
         rows, trie = len(prompts), self.trie
-        tree = TokenTree(self.decoder, prompts, boolean_mask=self.boolean_mask)
+        tree = self.start(prompts)
         root = torch.zeros(rows, 1, dtype=torch.int32, device=trie.device)
         running = Beams(root, torch.zeros(rows, 1, device=trie.device))
         finished = Beams(root[:, :0], running.scores[:, :0])

@@ -1,11 +1,13 @@
 """Which models the engine can decode: softmax attention, and logits that are the head's own."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recllm.decoding.scoring import Head
+from recllm.catalog.trie import Trie
+from recllm.decoding.scoring import SCORINGS, Head
 from recllm.decoding.tree import TokenTree
 from recllm.errors import UserError
 
@@ -33,13 +35,65 @@ def uses_boolean_mask(model: Any) -> bool:
     return implementation == "sdpa"
 
 
-def longest_path(model: Any) -> int | None:
+def check_search(trie: Trie, beams: int, scoring: str) -> None:
+    """Refuse a search that a trie does not allow.
+
+    Raises:
+        UserError: it does not.
+    """
+    if beams < 1 or scoring not in SCORINGS:
+        raise UserError(
+            f"expected beams of at least 1 and scoring out of {', '.join(SCORINGS)}; "
+            f"found {beams} and {scoring!r}"
+        )
+    if scoring == "level" and trie.eos is not None:
+        raise UserError("scoring 'level' needs item paths of one length; use 'vocab' or 'trie'")
+
+
+def check_vocabulary(trie: Trie, head: Head) -> Tensor:
+    """The distinct tokens of a trie, ascending.
+
+    Raises:
+        UserError: the head has no row for one.
+    """
+    used, vocabulary = torch.cat(trie.alphabets).unique(), len(head.weight)
+    if int(used[-1]) >= vocabulary:
+        raise UserError(
+            f"the trie holds token {int(used[-1])}, but the model's vocabulary has "
+            f"{vocabulary}; resize its embeddings to the tokenizer, or load its checkpoint"
+        )
+    return used
+
+
+def check_lengths(prompts: Sequence[Sequence[int]], trie: Trie, limit: int | None) -> None:
+    """Refuse prompts that leave no room for an item.
+
+    Args:
+        limit: see `longest_path`.
+
+    Raises:
+        UserError: a prompt is empty or too long.
+    """
+    for row, prompt in enumerate(prompts):
+        if len(prompt) == 0:
+            raise UserError(f"expected at least one token in each prompt, found none in {row}")
+        if limit is not None and len(prompt) + trie.depth > limit:
+            raise UserError(
+                f"expected prompts of at most {limit - trie.depth} tokens (the model "
+                f"takes {limit}), found {len(prompt)} in prompt {row}; shorten the histories"
+            )
+
+
+def longest_path(config: Any) -> int | None:
     """How many tokens prompt and item may have together; None where nothing bounds them.
 
     The bound is the position embeddings' or the attention window's, whichever is less: within
     the window, sliding attention is full attention.
+
+    Args:
+        config: of a model, as transformers has it.
     """
-    config = decoder_config(model)
+    config = config.get_text_config(decoder=True)
     layers = getattr(config, "layer_types", None)
     slides = layers is None or "sliding_attention" in layers
     window = getattr(config, "sliding_window", None) if slides else None

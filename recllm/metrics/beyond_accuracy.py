@@ -68,6 +68,25 @@ def diversity(items: NDArray[Any], groups: NDArray[Any]) -> float:
     return float(np.mean(differ.sum(axis=1)[has_pairs] / pairs.sum(axis=1)[has_pairs]))
 
 
+def popularity_profile(
+    items: NDArray[Any], popularity: NDArray[Any], groups: int = 10
+) -> NDArray[np.float64]:
+    """(groups,) the share of the recommended items in each part of the catalogue; sums to 1.
+
+    The catalogue's items, most popular first, are cut into groups of equal size, up to one; among
+    equally popular items the first in the catalogue comes first. All 0 where nothing is
+    recommended.
+
+    Args:
+        popularity: (catalogue,) training interactions of each item.
+    """
+    place = np.empty(len(popularity), dtype=np.int64)
+    place[np.argsort(-popularity, kind="stable")] = np.arange(len(popularity))
+    group = place * groups // max(len(popularity), 1)
+    counts = np.bincount(group[items[items >= 0]], minlength=groups)
+    return counts / max(int(counts.sum()), 1)
+
+
 def mean_popularity(items: NDArray[Any], popularity: NDArray[Any]) -> float:
     """The mean number of training interactions of the items; 0 where there are none."""
     shown = items[items >= 0]

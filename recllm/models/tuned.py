@@ -38,7 +38,8 @@ class TunedModel(PeftModelForCausalLM):
         self, model: PreTrainedModel, config: LoraConfig, base: BaseReference, tuning: Tuning
     ) -> None:
         super().__init__(model, config)
-        self.base, self.tuning = base, tuning
+        self.base = base
+        self.tuning: Tuning = tuning
         wrappers: list[Any] = [m for m in self.modules() if isinstance(m, TrainableTokensWrapper)]
         for wrapper in wrappers:
             wrapper.bias = None  # TRL's loss asks a head for it; the wrapper computes without

@@ -13,7 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from recllm.artifacts.atomic import write_text
 from recllm.errors import UserError
-from recllm.train.world import World
+from recllm.world import World
 
 log = logging.getLogger(__name__)
 

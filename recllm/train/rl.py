@@ -32,7 +32,7 @@ from recllm.train.spread import SpreadRecommender
 from recllm.train.stage import CHECKPOINTS, TrainingStage
 from recllm.train.strategy import go_without_compiler, is_sharded
 from recllm.train.trackers import check_trackers, keep_tensorboard
-from recllm.train.world import World, alone
+from recllm.world import World, alone
 
 log = logging.getLogger(__name__)
 

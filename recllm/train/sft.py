@@ -36,7 +36,7 @@ from recllm.train.stage import CHECKPOINTS, TrainingStage
 from recllm.train.strategy import go_without_compiler
 from recllm.train.trackers import check_trackers, keep_tensorboard
 from recllm.train.trainer import RecommenderTrainer
-from recllm.train.world import World, alone
+from recllm.world import World, alone
 
 
 class Sft(TrainingStage):

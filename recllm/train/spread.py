@@ -11,7 +11,7 @@ from recllm.models.recommender import Recommender
 from recllm.train.measures import Measure
 from recllm.train.strategy import is_sharded, may_be_sharded
 from recllm.train.whole_weights import Skeleton
-from recllm.train.world import World
+from recllm.world import World
 
 
 class Trainable(Protocol):

@@ -26,7 +26,7 @@ from recllm.train.resume import (
 )
 from recllm.train.spread import SpreadRecommender, Trainable
 from recllm.train.strategy import check_strategy, strategy_of
-from recllm.train.world import World
+from recllm.world import World
 
 CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"

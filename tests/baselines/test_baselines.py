@@ -1,4 +1,4 @@
-"""Popularity and co-visitation against naive loops, and on real data."""
+"""Popularity, repeats, co-visitation and neighbours against naive loops, and on real data."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from recllm.baselines import ranking
 from recllm.baselines.covisitation import CoVisitation
 from recllm.baselines.popularity import Popularity
 from recllm.baselines.ranking import BaselineRanking
+from recllm.baselines.recent_repeat import RecentRepeat
 from recllm.catalog.histories import Spans
 from recllm.metrics import compute
 
@@ -73,6 +74,23 @@ def test_popularity(
     check(found, rows, lambda _, item: (-counts[item], item), beams, exclude)
 
 
+@given(SEQUENCES, ROWS, st.integers(1, 9))
+def test_recent_repeat(
+    sequences: list[list[int]], rows: list[tuple[list[int], int]], beams: int
+) -> None:
+    counts = Counter(item for sequence in sequences for item in sequence)
+    histories = Spans.from_lists(history for history, _ in rows)
+    targets = np.array([target for _, target in rows], dtype=np.int32)
+    model = RecentRepeat.fit(Spans.from_lists(sequences), ITEMS)
+
+    def key(history: list[int], item: int) -> tuple:
+        if item in history:
+            return (0, history[::-1].index(item))
+        return (1, -counts[item], item)
+
+    check(model.rank(histories, targets, beams), rows, key, beams, exclude=False)
+
+
 @given(SEQUENCES, ROWS, st.integers(1, 9), st.booleans(), st.booleans())
 def test_covisitation(
     sequences: list[list[int]],
@@ -92,6 +110,28 @@ def test_covisitation(
         return (-score, -counts[item], item)
 
     check(found, rows, key, beams, exclude)
+
+
+@given(SEQUENCES, ROWS, st.sets(st.integers(0, ITEMS - 1)), st.booleans(), st.integers(1, 9))
+def test_only_some_items(
+    sequences: list[list[int]],
+    rows: list[tuple[list[int], int]],
+    allowed: set[int],
+    exclude: bool,
+    beams: int,
+) -> None:
+    histories = Spans.from_lists(history for history, _ in rows)
+    targets = np.array([target for _, target in rows], dtype=np.int32)
+    # the first row may have its target, the others may not
+    only = Spans.from_lists([allowed | {int(targets[0])}] + [allowed] * (len(rows) - 1))
+    model = CoVisitation.fit(Spans.from_lists(sequences), ITEMS)
+    excluded = histories if exclude else None
+    whole = model.rank(histories, targets, ITEMS, excluded)
+    found = model.rank(histories, targets, beams, excluded, only)
+    for i, may in enumerate(only):
+        left = [item for item in whole.items[i].tolist() if item in may][:beams]
+        assert found.items[i].tolist() == left + [-1] * (beams - len(left))
+        assert found.ranks[i] == (left.index(targets[i]) if targets[i] in left else -1)
 
 
 def test_chunks_do_not_change_the_ranking(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,9 @@ def test_a_title_is_embedded_as_its_last_token_alone(recommender: Recommender) -
 def known(recommender: Recommender, targets: list[int]) -> Known:
     prompts = recommender.renderer.recommendation_prompts(HISTORIES)
     counts = np.arange(12)
-    return Known(counts, lambda: (Questions(prompts, None), np.array(targets, dtype=np.int32)))
+    return Known(
+        counts, lambda: (Questions(prompts, None), np.array(targets, dtype=np.int32)), Path()
+    )
 
 
 def test_gamma_is_chosen_on_validation(recommender: Recommender, tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ def test_gamma_is_chosen_on_validation(recommender: Recommender, tmp_path: Path)
     )
     assert even.choices["gamma"] == 0.0  # both find the nearest first: the least is taken
     ranking = even.rank(questions)
-    assert ranking.items.shape == (5, 5) and even.beam_tokens > 0
+    assert ranking.items.shape == (5, 5) and even.counts["beam_tokens"] > 0
     assert (np.diff(ranking.scores, axis=1) <= 0).all()
 
 

@@ -71,6 +71,22 @@ STATISTICS: dict[str, Any] = {
 }
 
 
+PERPLEXITY = {
+    "text": {"name": "a|b.txt", "sha256": "0" * 64, "bytes": 6000},
+    "tokens": 1500,
+    "start": "<|endoftext|>",
+    "window": 2048,
+    "stride": 1024,
+    "checkpoint": {
+        "perplexity": 15.0,
+        "bits_per_byte": 0.9,
+        "without_sids": {"perplexity": 12.5, "bits_per_byte": 0.8},
+    },
+    "base": {"name": "org/base", "perplexity": 10.0, "bits_per_byte": 0.75},
+}
+POPULARITY = {"model": [0.6, 0.4], "popularity": [0.975, 0.025], "targets": [0.5, 0.5]}
+
+
 @pytest.fixture(scope="module")
 def inputs() -> ReportInputs:
     metrics = {
@@ -89,6 +105,7 @@ def inputs() -> ReportInputs:
             "model": {"coverage": 0.713, "gini": 0.61},
             "covisitation": {"coverage": 0.425},
         },
+        "perplexity": PERPLEXITY,
         "invalid_rate": 0.0,
         "cost": {
             "seconds": 412.3,
@@ -119,6 +136,7 @@ def inputs() -> ReportInputs:
         stages={"ingest": {"seconds": 1.5, "peak_memory_bytes": 2**28}},
         sid_health={"items": 300, "levels": [level, level], "collision_rate": 0.08},
         examples=[example],
+        popularity=POPULARITY,
     )
 
 
@@ -175,7 +193,8 @@ def render(inputs: ReportInputs, folder: Path) -> tuple[str, str]:
 
 def test_page_is_well_formed_and_holds_every_section(rendered: tuple[str, str]) -> None:
     page = Page(rendered[0])
-    wanted = "headline slices examples training beyond-accuracy data sids cost settings recipe"
+    wanted = "headline slices examples training beyond-accuracy perplexity data sids cost settings"
+    wanted += " recipe"
     assert [i for i in page.ids if i in wanted.split()] == wanted.split()
     assert len(page.ids) == len(set(page.ids))
     assert {"svg", "table", "details"} <= page.tags
@@ -274,6 +293,30 @@ def test_metrics_by_sid_stand_beside_those_by_item(inputs: ReportInputs, tmp_pat
     table = [row for row in rows_of(section(text, "headline")) if row[0].startswith("hit@")]
     assert ["hit@10", "0.2010", "0.2512", "0.0754", "0.1507"] in table
     assert "| this model, by SID | 0.2512 [0.2412, 0.2612] |" in markdown
+
+
+def test_what_is_recommended_is_drawn_by_popularity(rendered: tuple[str, str]) -> None:
+    text = section(rendered[0], "beyond-accuracy")
+    assert "most popular first: this model, the targets" in text
+    assert "; popularity, 97.5 % in the first tenth, is not drawn" in text
+
+
+def test_general_language_stands_beside_the_base(inputs: ReportInputs, tmp_path: Path) -> None:
+    text, markdown = render(inputs, tmp_path)
+    assert rows_of(section(text, "perplexity"))[1:] == [
+        ["perplexity, the whole vocabulary", "15", "10", "1.500"],
+        ["perplexity, without SID tokens", "12.5", "–", "–"],
+        ["bits per byte, the whole vocabulary", "0.9", "0.75", "1.200"],
+        ["bits per byte, without SID tokens", "0.8", "–", "–"],
+    ]
+    assert "a|b.txt · 6,000 bytes · 1,500 tokens · windows of 2,048 by 1,024" in markdown
+    assert "· base org/base\n" in markdown
+    left_out = {"name": "org/base", "left_out": "it differs"}
+    for base, said in ((left_out, "org/base, left out: it differs"), ({}, "trained from scratch")):
+        metrics = {"perplexity": {**PERPLEXITY, "base": base}}
+        text, markdown = render(ReportInputs("x", metrics=metrics), tmp_path)
+        assert said in markdown
+        assert rows_of(section(text, "perplexity"))[0] == ["", "this model"]
 
 
 def test_the_log_is_described_and_drawn(rendered: tuple[str, str]) -> None:
@@ -404,6 +447,16 @@ def test_verdict_follows_the_paired_interval(
     assert phrase in verdict.text
 
 
+def test_further_yardsticks_are_named_where_they_are_not_beaten(inputs: ReportInputs) -> None:
+    beaten = {"popularity": difference(0.12, 0.1), "covisitation": difference(0.05, 0.03)}
+    paired = {**beaten, "item_knn": difference(-0.02, 0), "recent_repeat": difference(0.1, 0.1)}
+    verdict = judge(replace(inputs, metrics={**inputs.metrics, "paired": paired}))
+    assert verdict
+    assert (verdict.tone, verdict.title) == ("good", "Beats co-visitation and popularity")
+    assert "; does not beat item neighbours (kNN): paired difference −0.0200 [" in verdict.text
+    assert "latest first" not in verdict.text
+
+
 def test_verdict_without_paired_intervals_stays_open(inputs: ReportInputs) -> None:
     verdict = judge(replace(inputs, metrics={**inputs.metrics, "paired": {}}))
     assert verdict
@@ -479,8 +532,20 @@ addEventListener("load", () => {{
 </script></body>"""
 
 
+def browse(page: Path) -> tuple[str, list[str]]:
+    """What a browser makes of a page, and what it says in the console."""
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--enable-logging=stderr", f"--user-data-dir={page.parent / 'profile'}"]
+    command += ["--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_nothing_overflows_in_a_browser(rendered: tuple[str, str], tmp_path: Path) -> None:
+def test_nothing_overflows_in_a_browser_or_is_complained_of(
+    rendered: tuple[str, str], tmp_path: Path
+) -> None:
     text = html.escape(rendered[0], quote=True)
     frames = "".join(
         f'<iframe width="{width}" height="20000" style="border:0" srcdoc="{text}"></iframe>'
@@ -488,8 +553,18 @@ def test_nothing_overflows_in_a_browser(rendered: tuple[str, str], tmp_path: Pat
     )
     page = tmp_path / "measure.html"
     page.write_text(MEASURE.format(frames=frames), encoding="utf-8")
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert "<title>400:400 1200:1200</title>" in done.stdout
+    content, console = browse(page)
+    assert "<title>400:400 1200:1200</title>" in content
+    assert not console
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize(
+    "wrong", ["<script>undefined_name</script>", '<img src="https://x.invalid">']
+)
+def test_a_page_that_runs_or_loads_something_is_told_of_in_the_console(
+    rendered: tuple[str, str], tmp_path: Path, wrong: str
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(rendered[0].replace("<main>", f"<main>{wrong}"), encoding="utf-8")
+    assert any("Content Security Policy" in line for line in browse(page)[1])

@@ -65,7 +65,7 @@ def test_it_is_ranked_on_the_rows_of_the_other_baselines(tmp_path: Path) -> None
     model = SasRec.load(trained)
     for split in ("valid", "test"):
         found = read_baselines(out, split)
-        assert list(found) == ["popularity", "covisitation", "sasrec"]
+        assert list(found) == ["popularity", "covisitation", "item_knn", "sasrec"]
         assert np.array_equal(found["sasrec"].row, found["popularity"].row)
         rows = SplitRows.read(inputs["split"], split, Sequences.read(inputs["split"]))
         expected = model.rank(rows.histories, rows.target, 3, rows.histories)
@@ -137,7 +137,7 @@ def test_a_run_shows_it_beside_the_model(tmp_path: Path) -> None:
     short = ["sft.trainer.num_train_epochs=1", "sasrec.epochs=3", "sasrec.width=32"]
     done = pipeline.run(load_recipe("demo", [*places, *short]))
     metrics = json.loads((done["eval"].path / "metrics.json").read_text())
-    assert list(metrics["baselines"]) == ["popularity", "covisitation", "sasrec"]
+    assert list(metrics["baselines"]) == ["popularity", "covisitation", "item_knn", "sasrec"]
     assert metrics["baselines"]["sasrec"]["hit@10"]["n"] == metrics["rows"]
     assert set(metrics["paired"]) == set(metrics["baselines"])
     assert "SASRec" in (tmp_path / "run" / "report.html").read_text()

@@ -52,8 +52,9 @@ def test_damaged_artifacts_are_rebuilt_and_nothing_else_is(whole: Place, tmp_pat
 
 def test_what_can_be_taken_away_is_what_the_stages_show() -> None:
     shown: dict[str, set[str]] = {"eval": {CHECKPOINTS}, "sid extend": {EXTENDED}}
+    candidates = "eval.candidates.negatives=9"
     for recipe in ("demo", "tiny/minionerec-rl"):  # sft shows its model elsewhere before rl
-        for stage in build_stages(load_recipe(recipe)):
+        for stage in build_stages(load_recipe(recipe, [candidates])):
             shown.setdefault(stage.name, set()).update(stage.publishes.values())
     assert {name: names for name, names in shown.items() if names} == {
         name: set(names) for name, names in SHOWN.items()

@@ -34,7 +34,7 @@ def _shard(state: AcceleratorState, *args: Any, fsdp_plugin: Any = None, **setti
 
 if __name__ == "__main__":
     setattr(AcceleratorState, "__init__", _shard)  # noqa: B010 (a checker would refuse it)
-    from recllm.cli.worker import main
+    from recllm.cli.worker import train_main as main
 
     del sys.argv[1]  # the command's name
     main()

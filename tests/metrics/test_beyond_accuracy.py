@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recllm.metrics.beyond_accuracy import coverage, diversity, gini, mean_popularity, novelty
+from recllm.metrics.beyond_accuracy import (
+    coverage,
+    diversity,
+    gini,
+    mean_popularity,
+    novelty,
+    popularity_profile,
+)
 
 CATALOGUE = 8
 LISTS = st.lists(
@@ -35,6 +42,23 @@ def test_against_loops(lists: list[list[int]]) -> None:
         if len(row) > 1
     ]
     assert diversity(items, groups) == pytest.approx(np.mean(shares) if shares else 0.0)
+
+
+@given(
+    LISTS,
+    st.lists(st.integers(0, 5), min_size=CATALOGUE, max_size=CATALOGUE),
+    st.integers(1, 12),
+)
+def test_profile_against_loops(lists: list[list[int]], popularity: list[int], groups: int) -> None:
+    shown = [item for row in lists for item in row]
+    order = sorted(range(CATALOGUE), key=lambda item: (-popularity[item], item))
+    expected = [0.0] * groups
+    for item in shown:
+        expected[order.index(item) * groups // CATALOGUE] += 1 / len(shown)
+    found = popularity_profile(padded(lists), np.array(popularity), groups)
+    assert found == pytest.approx(expected)
+    sizes = np.bincount([place * groups // CATALOGUE for place in range(CATALOGUE)])
+    assert groups > CATALOGUE or sizes.max() - sizes.min() <= 1
 
 
 def test_novelty_is_in_bits_and_finite_for_cold_items() -> None:

@@ -11,6 +11,7 @@ from recllm.eval.report.inputs import ReportInputs
 
 ORDER = (
     "headline",
+    "candidates",
     "phrasings",
     "search",
     "slices",
@@ -18,6 +19,7 @@ ORDER = (
     "training",
     "reinforcement",
     "beyond_accuracy",
+    "perplexity",
     "data",
     "sids",
     "cost",

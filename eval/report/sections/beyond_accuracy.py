@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from recllm.eval.report.conditions import conditions
-from recllm.eval.report.content import Cell, Section, Table
+from recllm.eval.report.content import Cell, Plot, Section, Table
 from recllm.eval.report.formats import MISSING, quantity, words
 from recllm.eval.report.inputs import ReportInputs, cutoff, display_name
+from recllm.eval.report.plots import Series, line_plot
 
 MEANINGS = {
     "coverage": "share of the catalogue that is recommended to anyone",
@@ -26,7 +27,8 @@ def build(inputs: ReportInputs) -> Section | None:
     if "invalid_rate" in inputs.metrics:
         found.setdefault("model", {})["invalid_rate"] = inputs.metrics["invalid_rate"]
     measures = dict.fromkeys(name for values in found.values() for name in values)
-    if not measures:
+    plots = [_popularity(inputs)] if inputs.popularity else []
+    if not measures and not plots:
         return None
     rows = [
         [
@@ -35,10 +37,38 @@ def build(inputs: ReportInputs) -> Section | None:
         ]
         for name in measures
     ]
-    table = Table(["", *(display_name(name) for name in found)], rows)
+    tables = [Table(["", *(display_name(name) for name in found)], rows)] if rows else []
     return Section(
-        "beyond-accuracy", "Beyond accuracy", note=_note(inputs), tables=[table], wide=True
+        "beyond-accuracy",
+        "Beyond accuracy",
+        note=_note(inputs),
+        plots=plots,
+        tables=tables,
+        wide=True,
     )
+
+
+def _popularity(inputs: ReportInputs) -> Plot:
+    """Of each recommender and of the targets, the share of each part of the catalogue.
+
+    Popularity takes all from the first part, and would leave the others no height.
+    """
+    # The targets have the place of popularity, so that others have their usual colours.
+    order = dict.fromkeys(["model", "targets", *inputs.popularity])
+    drawn = {name: inputs.popularity[name] for name in order if name in inputs.popularity}
+    left_out = drawn.pop("popularity", None)
+    series = [
+        Series(display_name(name), range(1, len(shares) + 1), [100 * share for share in shares])
+        for name, shares in drawn.items()
+    ]
+    parts = "tenth of the catalogue, most popular first"
+    svg = line_plot("recommended popularity", series, parts, "share (%)")
+    caption = "What is recommended, and what was consumed, by the items' training interactions"
+    if left_out:
+        caption += (
+            f"; popularity, {quantity('share', left_out[0])} in the first tenth, is not drawn"
+        )
+    return Plot(svg, caption)
 
 
 def _cell(name: str, values: Mapping[str, Any]) -> Cell:

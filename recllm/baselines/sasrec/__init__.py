@@ -102,6 +102,7 @@ class SasRec:
         targets: NDArray[np.int32],
         beams: int,
         excluded: Spans | None = None,
+        only: Spans | None = None,
     ) -> BaselineRanking:
         """Rank the catalogue for each row, ties by item index; see `rank_by_keys`."""
         states = self._states(histories)
@@ -110,7 +111,7 @@ class SasRec:
             ordered = _order_preserving(self._scores_of(states[rows]).cpu().numpy())
             return ordered * self.items + np.arange(self.items)[::-1]
 
-        return rank_by_keys(keys_of, self.items, targets, beams, excluded)
+        return rank_by_keys(keys_of, self.items, targets, beams, excluded, only=only)
 
     def target_ranks(self, rows: HeldOut) -> NDArray[np.int64]:
         """(rows,) the 0-based rank of each target, -1 where it is excluded; as `rank`, faster."""

@@ -15,6 +15,7 @@ from recllm.cli.headline import headline_table
 from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
+from recllm.eval.protocols import protocol_of
 from recllm.eval.report.formats import quantity
 
 recipe_arguments = [
@@ -115,24 +116,52 @@ def _train(
     "--checkpoint",
     "checkpoints",
     multiple=True,
-    metavar="DIR",
-    help="Evaluate this checkpoint instead of the run's own; may be given several times, or with "
-    "wildcards: --checkpoint 'runs/*'. Runs that differ by their seed alone are also shown as one. "
-    "A model as transformers saves it is asked by the recipe's own template, with its SIDs.",
+    metavar="DIR|HUB_ID",
+    help="Evaluate this checkpoint instead of the run's own: a folder, or user/name[@revision] on "
+    "the Hugging Face Hub. May be given several times, or with wildcards: --checkpoint 'runs/*'. "
+    "Runs that differ by their seed alone are also shown as one. A model as transformers saves it "
+    "is asked by the recipe's own template, with its SIDs.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Share the rows out to N processes, each with its own GPU where there are some. The "
+    "command that this runs is printed.",
 )
 def evaluate(
-    recipe: str, overrides: tuple[str, ...], dry_run: bool, checkpoints: tuple[str, ...]
-) -> None:
+    recipe: str,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    checkpoints: tuple[str, ...],
+    processes: int,
+) -> int:
     """Evaluate on the test split, beside the baselines."""
     loaded = load_recipe(recipe, overrides)
+    if processes > 1:
+        return _evaluate_in(processes, [recipe, *overrides], checkpoints, dry_run)
     if not checkpoints:
         execute(loaded, "eval", dry_run)
-        return
-    folders = find_checkpoints(checkpoints)
+        return 0
+    protocol_of(loaded).check()
+    folders = find_checkpoints(checkpoints, dry_run=dry_run)
     if dry_run:
         _plan_checkpoints(loaded, folders)
-        return
+        return 0
     click.echo(show_checkpoints(loaded, folders, announce))
+    return 0
+
+
+def _evaluate_in(
+    processes: int, recipe: list[str], checkpoints: tuple[str, ...], dry_run: bool
+) -> int:
+    from recllm.cli.launch import plan_launch, run_launch
+
+    named = [part for name in checkpoints for part in ("--checkpoint", name)]
+    launch = plan_launch("ddp", processes, [*recipe, *named], "recllm.eval")
+    click.echo(str(launch))
+    return 0 if dry_run else run_launch(launch)
 
 
 def _plan_checkpoints(recipe: Recipe, folders: Mapping[str, Path]) -> None:
@@ -149,7 +178,7 @@ def _plan_checkpoints(recipe: Recipe, folders: Mapping[str, Path]) -> None:
 @click.command()
 @with_recipe
 def report(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
-    """Write report.html and report.md of RECIPE's run."""
+    """Write report.html, report.md and report.csv of RECIPE's run."""
     execute(load_recipe(recipe, overrides), "report", dry_run)
 
 

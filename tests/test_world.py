@@ -10,7 +10,7 @@ import pytest
 from torch.distributed import HashStore
 
 from recllm.errors import UserError
-from recllm.train.world import World, alone
+from recllm.world import World, alone
 
 SIZE = 3
 

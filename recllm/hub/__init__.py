@@ -1,0 +1,1 @@
+"""Recommenders on the Hugging Face Hub."""
