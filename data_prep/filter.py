@@ -13,6 +13,8 @@ from recllm.config.times import to_seconds
 from recllm.data_prep.conditions import describe_size, meet_conditions
 from recllm.data_prep.core import encode, k_core
 from recllm.data_prep.logs import is_order_only
+from recllm.data_prep.outside import held_out, left_out_before, with_history, write_outside
+from recllm.data_prep.splits._positions import may_be_target
 from recllm.data_prep.tables import (
     Connection,
     Table,
@@ -49,6 +51,7 @@ class Filter(Stage):
         """The conditions and the core's k."""
         data = self.recipe.data
         times = {"since": data.since, "until": data.until}
+        unseen = {} if data.unseen_items == "drop" else {"unseen_items": data.unseen_items}
         behaviors = (data.history_behaviors, data.target_behaviors)
         return {
             "user_k": data.core[0],
@@ -57,6 +60,8 @@ class Filter(Stage):
             **{name: None if time is None else to_seconds(time) for name, time in times.items()},
             "min_title_length": data.min_title_length,
             "repeats": data.repeats,
+            **unseen,
+            **({"outside": True} if data.split.name == "given" else {}),
             "behaviors": [None if names is None else sorted(set(names)) for names in behaviors],
         }
 
@@ -65,15 +70,18 @@ class Filter(Stage):
 
         owners.parquet: sequence int64 (0, 1, …, in the order of user ids), user_id string.
         items.parquet: item int32 (0, 1, …, in the order of item ids), item_id, title, …; the
-        items that occur. interactions.parquet: row (as ingested, with gaps), sequence, item,
+        items that occur, and where the recipe keeps them, those that the log never named (counted
+        as `unseen_items`). interactions.parquet: row (as ingested, with gaps), sequence, item,
         timestamp and whatever else the log has; is_target, false where an interaction is history
-        only, where the recipe's behaviours say so; in the order of sequence, timestamp, row.
+        only, where the recipe's behaviours say so; in the order of sequence, timestamp, row. Of a
+        log that the user split, outside.parquet, see `recllm.data_prep.outside`.
         """
         data = self.recipe.data
         with session(data) as con:
             log = read(con, inputs["ingest"] / "interactions.parquet")
             items = read(con, inputs["ingest"] / "items.parquet")
             counts = {"interactions_before": _count(log), "items_before": _count(items)}
+            unseen = items.anti_join(log, "item_id").select("item_id")
             ready_made = "history" in log.columns
             if ready_made:
                 _refuse_filters(data)
@@ -81,8 +89,14 @@ class Filter(Stage):
             counts |= left_out
             before = _count(log)
             kept, left_out = _whole(log) if ready_made else _in_core(con, log, *data.core)
-            _write(con, kept, items, out)
+            catalogue = kept.items.select("item_id")
+            if data.unseen_items == "keep":
+                counts["unseen_items"] = _count(unseen)
+                catalogue = catalogue.union(unseen)
+            _write(con, kept, items.semi_join(catalogue, "item_id"), out)
             counts |= left_out | _sizes(con, out)
+            if data.split.name == "given" and "split" in log.columns:
+                counts |= _write_outside(con, log, kept, inputs["ingest"], out)
             if max(data.core) > 1:
                 counts["interactions_below_k_core"] = before - counts["interactions"]
             return counts
@@ -144,8 +158,8 @@ def _nothing_in_core(log: Table, user_k: int, item_k: int) -> str:
 
 
 def _write(con: Connection, kept: _Kept, items: Table, out: Path) -> None:
-    """Write the three tables; `items` are those that were ingested."""
-    index = number(con, items.semi_join(kept.items, "item_id"), "item", ["item_id"])
+    """Write the three tables; `items` are those of the catalogue."""
+    index = number(con, items, "item", ["item_id"])
     index = materialise(con, index.mutate(item=index["item"].cast("int32")))
     others = [name for name in items.columns if name != "item_id"]
     write(con, index.select("item", "item_id", *others).order_by("item"), out / "items.parquet")
@@ -155,6 +169,21 @@ def _write(con: Connection, kept: _Kept, items: Table, out: Path) -> None:
     keys = kept.items.join(index.select("item_id", "item"), "item_id").select("key", "item")
     log = kept.log.join(keys, "key").select(*first, *extra)
     write(con, log.order_by("sequence", "timestamp", "row"), out / "interactions.parquet")
+
+
+def _write_outside(
+    con: Connection, log: Table, kept: _Kept, ingested: Path, out: Path
+) -> dict[str, int]:
+    """Write the held-out targets that are not in the catalogue; see `recllm.data_prep.outside`.
+
+    Args:
+        log: what met the conditions; `kept` is what is left of it.
+    """
+    left_out = log.filter(may_be_target(log)).anti_join(kept.items, "item_id")
+    outside = left_out_before(con, ingested, held_out(left_out))
+    if "history" not in log.columns:
+        outside = with_history(outside, kept.log, kept.owners)
+    return write_outside(con, outside, out)
 
 
 def _sizes(con: Connection, out: Path) -> dict[str, int]:

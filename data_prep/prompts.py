@@ -76,10 +76,16 @@ class Prompts(Stage):
     def check(self) -> None:
         """Refuse a template that does not fit the tasks, and tasks without their files or SIDs."""
         template = self._template
+        if "train" not in self.recipe.data.split.needed:
+            raise UserError(
+                "data.evaluate_only needs no training rows, so nothing is trained: evaluate models "
+                "that are trained already with recllm eval --checkpoint, or set it to false"
+            )
         if self.recipe.sft.targets == "all" and not template.fits_all_targets:
             raise UserError(ALL_TARGETS_TEMPLATE)
         if template.chat and self.recipe.model.from_scratch is not None:
             raise UserError(NO_CHAT_TEMPLATE)
+        template.check_scoring(self.recipe.eval.scoring)
         if len(self._mix) > 1 and "{instruction}" not in template.prompt:
             raise UserError(
                 f"prompts.template has no {{instruction}}, by which a model tells the "

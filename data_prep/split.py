@@ -1,14 +1,16 @@
 """The stage `split`: which interactions are trained on, validated on and tested on."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from recllm.artifacts.stage import Stage
-from recllm.catalog.split_names import SPLITS
 from recllm.data_prep.logs import is_order_only
 from recllm.data_prep.tables import session
 from recllm.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 class SplitStage(Stage):
@@ -39,11 +41,15 @@ class SplitStage(Stage):
         with session(self.recipe.data) as con:
             split, drop_cold = self.recipe.data.split, self.recipe.data.drop_cold
             counts = split.divide(con, inputs["filter"], out, drop_cold)
-        empty = [name for name in SPLITS if not counts[name]]
+        empty = [name for name in split.needed if not counts[name]]
         if empty:
+            only = split.name == "given" and "test" not in empty
+            hint = ", or data.evaluate_only: true where nothing is trained" if only else ""
             sizes = ", ".join(f"{name} {number}" for name, number in counts.items())
             raise UserError(
                 f"the split {self.recipe.data.split.name} leaves {' and '.join(empty)} without "
-                f"rows ({sizes}); use a larger log, or another data.k_core or data.split"
+                f"rows ({sizes}); use a larger log, or another data.k_core or data.split{hint}"
             )
+        if not counts["train"]:
+            log.warning("no training rows: the baselines, which learn from them, know nothing")
         return counts

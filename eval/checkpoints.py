@@ -15,7 +15,7 @@ from recllm.errors import UserError
 from recllm.eval.comparison import Comparison, Origin, compare, group_seeds
 from recllm.eval.estimates import Bootstrap, headline_names
 from recllm.eval.protocols import protocol_of
-from recllm.eval.report.formats import beside_base, with_interval
+from recllm.eval.report.formats import beside_base, outside_catalogue, with_interval
 from recllm.models.references import DESCRIPTION
 
 COLUMNS = ("hit@10", "ndcg@10", "auc")
@@ -63,9 +63,13 @@ def evaluate_checkpoints(
 def find_checkpoint(name: str) -> Path:
     """The checkpoint in a folder: the folder itself, or `model` in the folder of a run.
 
+    One without recllm's files is a checkpoint too, as transformers saves it.
+
     Raises:
         UserError: there is no such folder, or it holds no checkpoint.
     """
+    from recllm.models.plain import is_plain
+
     folder = Path(name)
     if not folder.is_dir():
         raise UserError(
@@ -73,11 +77,11 @@ def find_checkpoint(name: str) -> Path:
             "there is no such folder"
         )
     for found in (folder / "model", folder):
-        if (found / DESCRIPTION).is_file():
+        if (found / DESCRIPTION).is_file() or is_plain(found):
             return found
     raise UserError(
-        f"--checkpoint {name}: expected a recllm checkpoint, found no {DESCRIPTION}; "
-        "give the folder of a finished run, or `model` in it"
+        f"--checkpoint {name}: expected a checkpoint, found no {DESCRIPTION}; give the folder of a "
+        "finished run, `model` in it, or a model as transformers saves it (config.json, …)"
     )
 
 
@@ -107,4 +111,6 @@ def _table(results: Mapping[str, Mapping[str, Any]]) -> str:
         cells = "".join(f"{with_interval(metrics.get(column)):<26}" for column in columns)
         text = beside_base(results.get(name, {}).get("perplexity"))
         lines.append(f"{name:<{width}}{cells}{text}".rstrip())
+    if outside := first.get("outside_catalogue"):
+        lines.append(f"{first['rows']:,} rows, {outside_catalogue(outside)}")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recllm.baselines.ranking import popularity_counts
 from recllm.catalog.histories import History, Sequences, SplitRows
 from recllm.catalog.items import Items
+from recllm.catalog.outside import read_outside
 from recllm.catalog.sids import ItemIndex
 from recllm.catalog.split_names import SplitName
 from recllm.config.schema import Recipe
@@ -24,7 +25,7 @@ from recllm.eval.cost import cost_of_tokens, measured
 from recllm.eval.engines import Engine, Known, Questions, Ranker
 from recllm.eval.facts import Facts
 from recllm.eval.phrasings import ask, over_phrasings
-from recllm.eval.predictions import Predictions
+from recllm.eval.predictions import Predictions, outside_rows
 from recllm.eval.scores import Scores, score
 from recllm.eval.search import evaluate_search, search_task
 from recllm.eval.shards import ShardedRanker
@@ -46,7 +47,8 @@ def evaluate(
 
     Writes `predictions.parquet` into `out`: row, user_id, target (dense index), rank (0-based, -1
     for a miss), item_ids and scores (best first), invalid (how many of them should not be there).
-    They are those of the question's first phrasing, as `metrics` is. Where the recipe asks for
+    They are those of the question's first phrasing, as `metrics` is. Rows whose target is not in
+    the catalogue stand at the end, row and target -1: they are misses. Where the recipe asks for
     candidate sets, `candidates.parquet` too; see `evaluate_candidates`.
 
     Args:
@@ -80,6 +82,8 @@ def evaluate(
         counts = dict(ranker.counts)
         invalid = count_invalid(ranking, asked.exclude, len(items))
         table = predictions_table(rows, ranking, invalid, items)
+        outside = read_outside(inputs["filter"], split)
+        table = pa.concat_tables([table, outside_rows(outside, table.schema)])
         pq.write_table(table, out / "predictions.parquet")
         predictions = Predictions.from_table(table, items)
         codes = renderer.catalog.sids.prefixes()
@@ -90,7 +94,7 @@ def evaluate(
         settings = dump(recipe)["eval"] | stated
         found = score(predictions, facts, split, section, recipe.seed, settings, cost)
         if section.phrasings == "all":
-            found["phrasings"] = over_phrasings(ranker, renderer, rows, predictions.ranks, section)
+            found["phrasings"] = over_phrasings(ranker, renderer, rows, predictions, section)
         if section.candidates is not None:
             found["candidates"] = evaluate_candidates(
                 recipe, ranker, asked, rows, items=items, baselines=inputs["baselines"], out=out

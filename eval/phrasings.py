@@ -3,13 +3,11 @@
 import time
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from recllm.catalog.histories import SplitRows
 from recllm.config.schema import EvalSection
 from recllm.eval.engines import Questions, Ranker
 from recllm.eval.estimates import metric_names, per_row
+from recllm.eval.predictions import Predictions, with_misses
 from recllm.metrics.ranking import ranks_of
 from recllm.prompts.renderer import Renderer
 
@@ -29,7 +27,7 @@ def over_phrasings(
     ranker: Ranker,
     renderer: Renderer,
     rows: SplitRows,
-    first: NDArray[np.int32],
+    first: Predictions,
     section: EvalSection,
 ) -> dict[str, Any]:
     """Each metric over all phrasings of the question, as LC-Rec gives them.
@@ -40,7 +38,7 @@ def over_phrasings(
     phrasing, one list for each row; the mean to compare with LC-Rec's figures stands here.
 
     Args:
-        first: (rows,) the ranks under the first phrasing, which is not asked again.
+        first: those of the first phrasing, which is not asked again.
 
     Returns:
         `asked` (the phrasings), `metrics` (mean, min, max and the value of each phrasing in their
@@ -48,12 +46,13 @@ def over_phrasings(
     """
     started = time.monotonic()
     phrasings = renderer.recommendation_phrasings
-    ranks = [first]
+    ranks = [first.ranks]
     for phrasing in range(1, len(phrasings)):
         ranking = ranker.rank(ask(renderer, rows, section, phrasing))
         ranks.append(ranks_of(ranking.items, rows.target))
     names = metric_names(section)
-    means = [{n: float(v.mean()) for n, v in per_row(names, found).items()} for found in ranks]
+    missed = [with_misses(found, len(first.outside)) for found in ranks]
+    means = [{n: float(v.mean()) for n, v in per_row(names, found).items()} for found in missed]
     return {
         "asked": list(phrasings),
         "metrics": {name: spread([found[name] for found in means]) for name in names},

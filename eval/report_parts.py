@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recllm.baselines.ranking import popularity_counts
 from recllm.catalog.histories import Sequences, SplitRows
 from recllm.catalog.items import Items
 from recllm.eval.baselines_stage import read_baselines
-from recllm.eval.predictions import Predictions
+from recllm.eval.predictions import Predictions, with_misses
 from recllm.metrics.beyond_accuracy import popularity_profile
 from recllm.metrics.ranking import compute
 
@@ -24,7 +25,7 @@ def hit_curve(inputs: Mapping[str, Path], beams: int) -> dict[str, dict[int, flo
     table = pq.read_table(inputs["eval"] / "predictions.parquet", columns=["rank"])
     ranks = {"model": table["rank"].to_numpy()}
     ranks |= {
-        name: found.ranking.ranks
+        name: with_misses(found.ranking.ranks, len(table) - len(found.row))
         for name, found in read_baselines(inputs["baselines"], "test").items()
     }
     cutoffs = range(1, beams + 1)
@@ -59,7 +60,8 @@ def find_examples(inputs: Mapping[str, Path], seed: int) -> list[dict[str, Any]]
     items = Items.read(inputs["filter"] / "items.parquet")
     titles = dict(zip(items.ids, items.titles, strict=True))
     rows = SplitRows.read(inputs["split"], "test", Sequences.read(inputs["split"]))
-    table = pq.read_table(inputs["eval"] / "predictions.parquet")
+    asked = pc.field("target") >= 0
+    table = pq.read_table(inputs["eval"] / "predictions.parquet", filters=asked)
     ranks = table["rank"].to_numpy()
     hit = (ranks >= 0) & (ranks < SHOWN)
     rng = np.random.default_rng(seed)

@@ -18,7 +18,7 @@ from recllm.eval.estimates import (
     per_row,
 )
 from recllm.eval.facts import Facts
-from recllm.eval.predictions import Predictions
+from recllm.eval.predictions import Predictions, with_misses
 from recllm.eval.slices import Slice, estimate_slices, regroup, slice_masks
 from recllm.metrics.beyond_accuracy import coverage, diversity, gini, mean_popularity, novelty
 
@@ -26,7 +26,9 @@ from recllm.metrics.beyond_accuracy import coverage, diversity, gini, mean_popul
 class Scores(TypedDict):
     """The content of metrics.json.
 
-    `metrics` and `baselines` are item-level, over all rows of the split. `paired` holds the mean
+    `metrics` and `baselines` are item-level, over all rows of the split: also over those counted
+    by `outside_catalogue`, whose target is not in the catalogue, so that everybody misses it; the
+    other keys leave these out. `paired` holds the mean
     over rows of model minus baseline. `slices` is documented in `recllm.eval.slices`,
     `beyond_accuracy`, of the model and of the baselines by name, in `beyond_accuracy` below.
     `settings` and `cost` are the caller's, and so are `candidates` (see `evaluate_candidates`),
@@ -36,6 +38,7 @@ class Scores(TypedDict):
 
     split: str
     rows: int
+    outside_catalogue: int
     settings: dict[str, Any]
     metrics: dict[str, Estimate]
     sid_metrics: dict[str, Estimate]
@@ -77,18 +80,20 @@ def score(  # noqa: PLR0917 (the parts of metrics.json)
     lists |= {name: found.items for name, found in facts.baselines.items()}
     levels = {**ranks, "sid": sid_ranks(predictions.items, predictions.targets, facts.codes)}
     bootstrap = Bootstrap(section.bootstrap, seed)
-    columns = _columns(levels, metric_names(section))
-    estimates = regroup(bootstrap.estimate(columns, predictions.users), levels)
-    differences = _differences(ranks, headline_names(section))
+    outside, users = len(predictions.outside), predictions.all_users
+    missed = {name: with_misses(found, outside) for name, found in levels.items()}
+    estimates = regroup(bootstrap.estimate(_columns(missed, metric_names(section)), users), levels)
+    differences = _differences({name: missed[name] for name in ranks}, headline_names(section))
     masks = slice_masks(facts.history_lengths, predictions.targets, facts.popularity)
     return Scores(
         split=split,
-        rows=len(predictions),
+        rows=len(users),
+        outside_catalogue=outside,
         settings=settings,
         metrics=estimates["model"],
         sid_metrics=estimates["sid"],
         baselines={name: estimates[name] for name in facts.baselines},
-        paired=regroup(bootstrap.estimate(differences, predictions.users), facts.baselines),
+        paired=regroup(bootstrap.estimate(differences, users), facts.baselines),
         slices=estimate_slices(masks, ranks, headline_names(section), predictions.users, bootstrap),
         beyond_accuracy={
             name: beyond_accuracy(items[:, : headline_depth(section)], predictions.targets, facts)

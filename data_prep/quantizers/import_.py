@@ -1,7 +1,7 @@
 """SIDs that another project made: MiniOneRec's and LC-Rec's."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -58,13 +58,14 @@ class Import(Indexer):
         return [self.path, *([] if numbers is None else [numbers])]
 
     def index(self, given: IndexingInput) -> Indexing:
-        """See the base class; counts `items_sharing_a_sid` that are left.
+        """See the base class; counts `items_sharing_a_sid` that are left, and `sids_of_no_item`.
 
         Raises:
             UserError: an item has no SID, one is not made of codes, or SIDs collide and that is
                 not allowed for.
         """
-        codes = parse_sids(self._sids(given.items), given.items.ids)
+        known = self._given(given.items) if self.path is None else self._read(self.path)
+        codes = parse_sids(self._sids(given.items, known), given.items.ids)
         sid, holders = np.unique(codes, axis=0, return_inverse=True, return_counts=True)[1:]
         sharing = np.flatnonzero(holders[sid.reshape(-1)] > 1)
         if len(sharing) and self.on_collision == "error":
@@ -76,18 +77,20 @@ class Import(Indexer):
         if len(sharing) and self.on_collision == "resolve":
             return _resolve(codes, given)
         index = SidIndex(given.items.ids, codes, code_sizes(codes))
-        return Indexing(index, codes, counts={"items_sharing_a_sid": len(sharing)})
+        of_no_item = len(known.keys() - set(given.items.ids))
+        counts = {"items_sharing_a_sid": len(sharing), "sids_of_no_item": of_no_item}
+        return Indexing(index, codes, counts=counts)
 
-    def _sids(self, items: Items) -> list[str]:
+    def _sids(self, items: Items, known: Mapping[str, str | None]) -> list[str]:
         """The SID of each item as text."""
-        known = self._given(items) if self.path is None else self._read(self.path)
         missing = [item_id for item_id in items.ids if known.get(item_id) is None]
         if missing:
             raise UserError(
                 f"sid.quantizer: import: expected a SID for each of {len(items)} items, but "
                 f"{len(missing)} have none, such as {missing[0]!r}; add them"
                 + ("" if self.path is None else f" to {self.path}")
-                + ", or choose another sid.quantizer"
+                + ", or choose another sid.quantizer; where the items file lacks them too, set "
+                "data.missing_items: drop, and test rows that ask for them count as misses"
             )
         return [known[item_id] or "" for item_id in items.ids]
 

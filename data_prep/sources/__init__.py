@@ -39,7 +39,9 @@ class Source(Plugin):
         """What decides the log beside the content of its files: the options but for paths."""
         paths = {name for name, value in self if isinstance(value, Path)}
         options = self.model_dump(mode="json", exclude=paths)
-        known = {"source": self.name, "options": options}
+        known: dict[str, Any] = {"source": self.name, "options": options}
+        if self.missing_items == "drop":
+            known["drop"] = 2  # shortens ready-made histories, and keeps held-out targets apart
         return known if self.version == 1 else known | {"version": self.version}
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from recllm.data_prep.sources._missing_items import of_known_items
 from recllm.data_prep.sources._reading import column_names, load, missing_column
 from recllm.data_prep.sources._rejects import Rejects
 from recllm.data_prep.tables import (
@@ -178,7 +179,7 @@ def write_log(
 
     counts = {}
     if items is not None and missing_items == "drop":
-        interactions, counts = _of_known_items(interactions, items)
+        interactions, counts = of_known_items(con, interactions, items, out)
     found = scalars(interactions.aggregate(rows=interactions.count(), last=interactions.row.max()))
     if found["rows"] and found["last"] != found["rows"] - 1:
         interactions = renumbered(con, interactions)
@@ -197,24 +198,6 @@ def renumbered(con: Connection, interactions: Table) -> Table:
     """The interactions in the order of `row`, which then counts from 0 without gaps."""
     placed = number(con, interactions, "place", ["row"])
     return placed.drop("row").rename(row="place").select(interactions.columns)
-
-
-def _of_known_items(interactions: Table, items: Table) -> tuple[Table, dict[str, int]]:
-    known = interactions.semi_join(items, "item_id")
-    missing = interactions.anti_join(items, "item_id")
-    counts = scalars(
-        missing.aggregate(
-            items_missing_from_items_file=missing.item_id.nunique(),
-            interactions_of_missing_items=missing.count(),
-        )
-    )
-    left = scalars(known.aggregate(n=known.count()))["n"]
-    if not left:
-        raise UserError(
-            "data.missing_items is drop, but the items file lacks every item of the log; check "
-            "that both write the ids alike"
-        )
-    return known, counts
 
 
 def _complete(con: Connection, used: Table, items: Table | None) -> tuple[Table, dict[str, int]]:

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from recllm.catalog.split_names import SPLITS, SplitName
 from recllm.config.registry import Plugin
 from recllm.data_prep.splits._positions import read_places, write_positions
 from recllm.data_prep.tables import Connection, Table, read
@@ -16,6 +17,11 @@ class Split(Plugin):
     #: together, or at a `row` of the log in the order of time. Such a split wants times, which
     #: positions of different users are not, and the leak lint holds it to its cut.
     global_cut: ClassVar[Literal["time", "row"] | None] = None
+
+    @property
+    def needed(self) -> tuple[SplitName, ...]:
+        """The splits that must have rows."""
+        return SPLITS
 
     @abstractmethod
     def label(self, con: Connection, log: Table, owners: Table) -> tuple[Table, dict[str, int]]:

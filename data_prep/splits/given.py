@@ -1,6 +1,8 @@
 """A split that the user brings: the log says of each interaction what it is for."""
 
-from recllm.catalog.split_names import HELD_OUT, SPLITS
+from pydantic import Field
+
+from recllm.catalog.split_names import HELD_OUT, SPLITS, SplitName
 from recllm.data_prep.splits import Split
 from recllm.data_prep.splits._positions import may_be_target
 from recllm.data_prep.tables import Column, Connection, Table, scalars
@@ -15,6 +17,15 @@ class Given(Split):
     that it is no target; without this column they all are, and every labelled interaction but a
     sequence's first is a target.
     """
+
+    evaluate_only: bool = Field(
+        default=False, description="only test needs rows: for checkpoints that were trained already"
+    )
+
+    @property
+    def needed(self) -> tuple[SplitName, ...]:
+        """All, or only `test` where nothing is trained."""
+        return ("test",) if self.evaluate_only else SPLITS
 
     def label(self, con: Connection, log: Table, owners: Table) -> tuple[Table, dict[str, int]]:
         """See `Split.label`.

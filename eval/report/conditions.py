@@ -1,5 +1,6 @@
 """Under which settings the figures hold: said beside each of them."""
 
+from recllm.eval.report.formats import outside_catalogue
 from recllm.eval.report.inputs import ReportInputs
 
 _SETTINGS = ("exclude_history", "scoring", "beams")
@@ -12,6 +13,8 @@ def conditions(inputs: ReportInputs) -> str:
         parts.append(f"{split} split")
     if rows := inputs.metrics.get("rows"):
         parts.append(f"{rows:,} rows")
+    if outside := inputs.metrics.get("outside_catalogue"):
+        parts.append(outside_catalogue(outside))
     settings = inputs.metrics.get("settings") or {}
     for name in _SETTINGS:
         if name in settings:

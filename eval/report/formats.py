@@ -94,3 +94,8 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.3g} s"
+
+
+def outside_catalogue(rows: int) -> str:
+    """Rows that nothing can rank, in words."""
+    return f"{rows:,} of them misses: the target is not in the catalogue"

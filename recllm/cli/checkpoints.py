@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,10 +34,11 @@ def find_checkpoints(names: Sequence[str], *, dry_run: bool = False) -> dict[str
         dry_run: whether only the descriptions of the Hub's checkpoints are downloaded.
 
     Raises:
-        UserError: a name is no checkpoint's, or nothing that matches is one.
+        UserError: a name is no checkpoint's, nothing that matches is one, or one is not whole.
     """
     from recllm.eval.checkpoints import find_checkpoint
     from recllm.hub.download import is_checkpoint_id
+    from recllm.models.checkpoint_check import check_checkpoint
 
     found: dict[str, Path] = {}
     for name in names:
@@ -59,6 +60,9 @@ def find_checkpoints(names: Sequence[str], *, dry_run: bool = False) -> dict[str
             others = len(matches) - len(checkpoints)
             log.info("--checkpoint %s: left out %s path(s) that are no checkpoint", name, others)
         found |= checkpoints
+    for name, checkpoint in found.items():
+        if not dry_run or Path(name).exists():  # a dry run downloads descriptions alone
+            check_checkpoint(checkpoint)
     return found
 
 
@@ -80,25 +84,67 @@ def show_checkpoints(
     announce: Callable[[Stage, Artifact, bool], None],
 ) -> str:
     """Show the results of checkpoints in the run's folder; the table of them."""
+    require_folder(recipe.output_dir, "output_dir")
+    RunFolder(recipe).check()
+    origins = {name: origin_of(folder) for name, folder in folders.items()}
+    known = {name: origin for name, origin in origins.items() if origin}
+    with tempfile.TemporaryDirectory(prefix="recllm-") as temporary:
+        adopted, done = _adopt_plain(recipe, folders, announce, Path(temporary))
+
+        def announce_new(stage: Stage, artifact: Artifact, built: bool) -> None:
+            if stage.name not in done:
+                announce(stage, artifact, built)
+
+        inputs = pipeline.run(recipe, "baselines", announce_new)
+        return _evaluate(recipe, inputs, folders | adopted, known)
+
+
+def _adopt_plain(
+    recipe: Recipe,
+    folders: Mapping[str, Path],
+    announce: Callable[[Stage, Artifact, bool], None],
+    out: Path,
+) -> tuple[dict[str, Path], Mapping[str, Artifact]]:
+    """Recommenders in `out` in place of the plain checkpoints, and the stages that this took."""
+    from recllm.catalog.items import Items
+    from recllm.catalog.sids import read_index
+    from recllm.models.plain import adopt, is_plain
+    from recllm.prompts.examples import CatalogText
+
+    plain = {name: folder for name, folder in folders.items() if is_plain(folder)}
+    if not plain:
+        return {}, {}
+    done = pipeline.run(recipe, "sid", announce)
+    items = Items.read(done["filter"].path / "items.parquet")
+    catalog = CatalogText(items, read_index(done["sid"].path / "sids.parquet"))
+    adopted: dict[str, Path] = {}
+    for number, (name, folder) in enumerate(plain.items()):
+        adopted[name] = out / str(number)
+        adopted[name].mkdir()
+        adopt(folder, recipe, catalog, adopted[name])
+    return adopted, done
+
+
+def _evaluate(
+    recipe: Recipe,
+    inputs: Mapping[str, Artifact],
+    folders: Mapping[str, Path],
+    origins: Mapping[str, "Origin"],
+) -> str:
     from recllm.eval.checkpoints import evaluate_checkpoints
 
     shown = RunFolder(recipe)
-    require_folder(recipe.output_dir, "output_dir")
-    shown.check()
-    inputs = pipeline.run(recipe, "baselines", announce)
     said = (
         f"interrupted in eval --checkpoint; finished and kept: {', '.join(inputs)}; the same "
         "command goes on with the first checkpoint from its start"
     )
-    origins = {name: origin_of(folder) for name, folder in folders.items()}
-    known = {name: origin for name, origin in origins.items() if origin}
     with explaining(lambda: said), shown:
         shown.occupy()
         with (
             writing(recipe.output_dir, "output_dir"),
             tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=recipe.output_dir) as temporary,
         ):
-            table = evaluate_checkpoints(recipe, inputs, folders, known, Path(temporary))
+            table = evaluate_checkpoints(recipe, inputs, folders, origins, Path(temporary))
             shown.publish_checkpoints(Path(temporary))
     return table
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from recllm.eval.report.formats import beside_base, with_interval
+from recllm.eval.report.formats import beside_base, outside_catalogue, with_interval
 
 COLUMNS = ("hit@5", "hit@10", "ndcg@10", "hit@50", "auc")
 #: The metric of the comparison in words.
@@ -17,9 +17,11 @@ def headline_table(metrics: dict[str, Any]) -> str:
     """
     rows = {"model": metrics["metrics"], **metrics["baselines"]}
     columns = [name for name in COLUMNS if name in metrics["metrics"]]
+    rows_said = f"{metrics['rows']:,} rows"
+    if outside := metrics.get("outside_catalogue"):
+        rows_said += f" ({outside_catalogue(outside)})"
     lines = [
-        f"{metrics['split']} split, {metrics['rows']:,} rows, {_what_is_asked(metrics)}; "
-        "[95% interval]",
+        f"{metrics['split']} split, {rows_said}, {_what_is_asked(metrics)}; [95% interval]",
         " " * 14 + "".join(f"{name:<26}" for name in columns),
     ]
     for name, values in rows.items():

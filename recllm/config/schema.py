@@ -39,6 +39,9 @@ class DataSection(Section):
     since: Moment | None = Field(default=None, description="a date; what came before is left out")
     until: Moment | None = Field(default=None, description="a date; it and later are left out")
     min_title_length: int = Field(default=0, ge=0, description="characters; 0 keeps every item")
+    unseen_items: Literal["drop", "keep"] = Field(
+        default="drop", description="items of the items file that no interaction is of"
+    )
     repeats: Literal["keep", "drop-consecutive", "drop-all"] = "keep"
     history_behaviors: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="others are left out; default: all stay"

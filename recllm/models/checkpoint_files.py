@@ -9,12 +9,13 @@ from typing import Any
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from recllm.artifacts.manifest import hash_json
 from recllm.catalog.items import Items
 from recllm.catalog.sids import ItemIndex, SidIndex, read_index
 from recllm.config.plugins import TASKS
 from recllm.errors import UserError
 from recllm.models.references import DESCRIPTION
-from recllm.models.tokenizers import load_tokenizer_of, sid_token_ids
+from recllm.models.tokenizers import known_sid_token_ids, load_tokenizer_of
 from recllm.prompts.renderer import Renderer, sequential_recommendation
 from recllm.prompts.tasks import CatalogText, Task
 from recllm.prompts.template import Template
@@ -29,9 +30,24 @@ def write_catalog(folder: Path, catalog: CatalogText) -> None:
     catalog.sids.write(folder / SIDS_FILE)
 
 
-def write_description(folder: Path, description: dict[str, Any]) -> None:
-    """Write what `reading` yields."""
-    text = json.dumps({"format": FORMAT} | description, indent=2, ensure_ascii=False)
+def describe(
+    folder: Path, renderer: Renderer, scoring: str, exclude_history: bool, **more: Any
+) -> None:
+    """Write what `reading` yields: how a recommender is asked and ranks.
+
+    Args:
+        more: what an adapter's loading needs.
+    """
+    description = {
+        "format": FORMAT,
+        "template": json.loads(renderer.template.to_json()),
+        "max_history": renderer.max_history,
+        "asked_by": describe_task(renderer.asked_by),
+        "scoring": scoring,
+        "exclude_history": exclude_history,
+        "sid_tokens": _token_identity(renderer.tokenizer, renderer.catalog.sids),
+    }
+    text = json.dumps(description | more, indent=2, ensure_ascii=False)
     (folder / DESCRIPTION).write_text(text)
 
 
@@ -69,19 +85,26 @@ def reading(folder: Path) -> Iterator[dict[str, Any]]:
             raise ValueError(f"its format is {description['format']}, not {FORMAT}")
         yield description
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise UserError(f"{folder}: the checkpoint cannot be read: {error}") from None
+        said = " ".join(str(error).split())
+        raise UserError(f"{folder}: the checkpoint cannot be read: {said}") from None
 
 
 def read_renderer(folder: Path, description: dict[str, Any]) -> Renderer:
     """How the recommender in a folder renders prompts.
 
     Raises:
-        UserError: the tokenizer lacks SID tokens.
+        UserError: the tokenizer lacks SID tokens, or has them in other places than the model.
     """
     template = Template(**description["template"])
     catalog = _catalog(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     _check_tokens(folder, tokenizer, catalog.sids)
+    known = description.get("sid_tokens")  # checkpoints of earlier versions do not have it
+    if known is not None and known != _token_identity(tokenizer, catalog.sids):
+        raise UserError(
+            f"{folder}: the tokenizer gives the SID tokens other ids than the model was trained "
+            "with; put the tokenizer there that was saved with the model"
+        )
     asked_by = description.get("asked_by")
     task = sequential_recommendation() if asked_by is None else _described_task(asked_by)
     return Renderer(template, catalog, tokenizer, description["max_history"], task)
@@ -163,13 +186,26 @@ def _difference(theirs: SidIndex, ours: SidIndex) -> str:
     return f"{len(shared)} of {len(ours)} items are in both, in another order or not all"
 
 
+def _token_identity(tokenizer: PreTrainedTokenizerBase, sids: ItemIndex) -> str | None:
+    """Equal where SID tokens have equal ids; None for titles, which have no tokens of their own."""
+    if not isinstance(sids, SidIndex):
+        return None
+    return hash_json([ids.tolist() for ids in known_sid_token_ids(tokenizer, sids)])
+
+
 def _check_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase, sids: ItemIndex) -> None:
     try:
         if isinstance(sids, SidIndex):
-            sid_token_ids(tokenizer, sids)
+            known_sid_token_ids(tokenizer, sids)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
 
 
 def _catalog(folder: Path) -> CatalogText:
-    return CatalogText(Items.read(folder / ITEMS_FILE), read_index(folder / SIDS_FILE))
+    catalog = CatalogText(Items.read(folder / ITEMS_FILE), read_index(folder / SIDS_FILE))
+    if catalog.items.ids != catalog.sids.item_ids:
+        raise UserError(
+            f"{folder}: {SIDS_FILE} names {len(catalog.sids)} items, {ITEMS_FILE} others or in "
+            f"another order ({len(catalog.items)}); copy both from where the model was saved"
+        )
+    return catalog

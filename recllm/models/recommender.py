@@ -1,6 +1,6 @@
 """A recommender: a model with the tokenizer, the SIDs and the items that it speaks of."""
 
-import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,17 +19,18 @@ from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
 from recllm.models.backbone import on_device
 from recllm.models.checkpoint_files import (
-    describe_task,
+    describe,
     read_renderer,
     reading,
     write_catalog,
-    write_description,
 )
 from recllm.models.item_trie import item_trie
 from recllm.models.loading import load_merged, load_tuned
 from recllm.models.references import is_adapter
 from recllm.models.tuned import TunedModel
 from recllm.prompts.renderer import Renderer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -136,16 +137,10 @@ class Recommender:
         self.model.save_pretrained(folder)
         self.renderer.tokenizer.save_pretrained(folder)
         write_catalog(folder, self.renderer.catalog)
-        description: dict[str, Any] = {
-            "template": json.loads(self.renderer.template.to_json()),
-            "max_history": self.renderer.max_history,
-            "asked_by": describe_task(self.renderer.asked_by),
-            "scoring": self.scoring,
-            "exclude_history": self.exclude_history,
-        }
+        of_adapter: dict[str, Any] = {}
         if isinstance(self.model, TunedModel):
-            description |= {"tuning": self.model.tuning, "base": self.model.base.to_json()}
-        write_description(folder, description)
+            of_adapter = {"tuning": self.model.tuning, "base": self.model.base.to_json()}
+        describe(folder, self.renderer, self.scoring, self.exclude_history, **of_adapter)
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "Recommender":
@@ -189,4 +184,24 @@ class Recommender:
 def _load_weights(folder: Path, dtype: torch.dtype) -> Any:
     if is_adapter(folder):
         return load_tuned(folder, dtype)
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    load: Any = AutoModelForCausalLM.from_pretrained  # not typed for output_loading_info
+    try:
+        model, told = load(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    except RuntimeError as error:
+        if "mismatched_sizes" not in str(error):
+            raise
+        raise _other_weights(folder, "have other sizes than it says") from None
+    if told["missing_keys"]:  # transformers would leave them random
+        missing = sorted(told["missing_keys"])
+        raise _other_weights(folder, f"lack {len(missing)} that it asks for, such as {missing[0]}")
+    if told["unexpected_keys"]:
+        others = sorted(told["unexpected_keys"])
+        log.warning("%s: %d weights are not used, such as %s", folder, len(others), others[0])
+    return model
+
+
+def _other_weights(folder: Path, how: str) -> UserError:
+    return UserError(
+        f"{folder}: the weights are not those of config.json: they {how}; copy both from where the "
+        "model was saved"
+    )

@@ -7,13 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from recllm.catalog.sids import ItemIndex, SidIndex
+from recllm.catalog.sids import ItemIndex, SidIndex, sid_token
+from recllm.catalog.trie_building import ENDED
 from recllm.config.schema import ModelSection
 from recllm.errors import UserError
 from recllm.models.references import tokenizer_source
 
 END_TOKEN = "<|endoftext|>"
 PAD_TOKEN = "<|pad|>"
+#: In the place of a token's id: there is none.
+NO_TOKEN = -1
 
 
 def load_tokenizer(section: ModelSection, texts: Sequence[str]) -> PreTrainedTokenizerBase:
@@ -93,15 +96,48 @@ def sid_token_ids(tokenizer: PreTrainedTokenizerBase, sids: SidIndex) -> list[ND
     Raises:
         UserError: the tokenizer lacks SID tokens of this index.
     """
+    _require_tokens(tokenizer, sids.tokens())
+    return known_sid_token_ids(tokenizer, sids)
+
+
+def known_sid_token_ids(
+    tokenizer: PreTrainedTokenizerBase, sids: SidIndex
+) -> list[NDArray[np.int64]]:
+    """As `sid_token_ids`; `NO_TOKEN` for a code that no item has and that has no token.
+
+    Tokenizers that other projects extended have tokens for the codes of their items alone.
+
+    Raises:
+        UserError: the tokenizer lacks SID tokens of items, or splits one into several.
+    """
+    used = used_tokens(sids)
+    _require_tokens(tokenizer, used)
     vocabulary = tokenizer.get_vocab()
-    missing = [token for token in sids.tokens() if token not in vocabulary]
+    written = tokenizer(used, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    split = [t for t, ids in zip(used, written, strict=True) if ids != [vocabulary[t]]]  # type: ignore[arg-type]
+    if split:
+        raise UserError(
+            f"the tokenizer splits {len(split)} SID tokens of this index into several, such as "
+            f"{split[0]}; add them to it as tokens of their own, as the model was trained"
+        )
+    ids = [vocabulary.get(token, NO_TOKEN) for token in sids.tokens()]
+    return np.split(np.array(ids, dtype=np.int64), np.cumsum(sids.sizes)[:-1])
+
+
+def used_tokens(sids: SidIndex) -> list[str]:
+    """The tokens of the codes that items have, level by level."""
+    of_levels = (np.unique(codes[codes != ENDED]).tolist() for codes in sids.codes.T)
+    return [sid_token(level, code) for level, codes in enumerate(of_levels) for code in codes]
+
+
+def _require_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> None:
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in tokens if token not in vocabulary]
     if missing:
         raise UserError(
             f"the tokenizer lacks {len(missing)} SID tokens of this index, such as {missing[0]}; "
             "the checkpoint was trained with other SIDs: use the SIDs in the checkpoint's folder"
         )
-    ids = np.array([vocabulary[token] for token in sids.tokens()], dtype=np.int64)
-    return np.split(ids, np.cumsum(sids.sizes)[:-1])
 
 
 def cannot_load(what: str, name: str, error: Exception) -> str:

@@ -115,7 +115,7 @@ def verdict_tokens(renderer: Renderer, task: Task) -> list[int]:
     Raises:
         UserError: one of them is more than one token, or two are the same.
     """
-    ids = renderer.encode_answers(task.verdicts)
+    ids = renderer.encode_words(task.verdicts)
     if any(len(tokens) != 1 for tokens in ids) or len({*map(tuple, ids)}) < len(ids):
         found = ", ".join(f"{v!r} is {len(t)}" for v, t in zip(task.verdicts, ids, strict=True))
         raise UserError(

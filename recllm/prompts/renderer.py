@@ -94,7 +94,12 @@ class Renderer:
         return self._encode(texts, add_special_tokens=not self.template.chat)
 
     def encode_answers(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of completions, without start or end tokens."""
+        """Token ids of completions, with the template's ending; no start or end tokens."""
+        ending = self.template.ending or ""
+        return self.encode_words([text + ending for text in texts])
+
+    def encode_words(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts, and nothing else."""
         return self._encode(texts, add_special_tokens=False)
 
     def _encode(self, texts: Sequence[str], add_special_tokens: bool) -> list[list[int]]:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ALL_TARGETS_TEMPLATE = (
-    "sft.targets: all needs a template whose prompt ends with {input} and has no separator, so "
-    "that an answer follows the history at once; use prompts.template: plain or sft.targets: last"
+    "sft.targets: all needs a template whose prompt ends with {input} and that has no separator "
+    "and no ending, so that an answer follows the history at once; use prompts.template: plain or "
+    "sft.targets: last"
 )
 NO_CHAT_TEMPLATE = (
     "prompts.template writes prompts with the tokenizer's own chat template, but the tokenizer has "
@@ -44,12 +45,16 @@ class Template:
         separator: what stands between the items of a history; None: SIDs stand side by side, and
             titles one a line.
         instructions: by task, its phrasings in place of recllm's own.
+        ending: what an answer ends with, before the end-of-sequence token. Where it is given, be
+            it empty, the ending and that token count in an item's score; None: an item of a fixed
+            length is scored by its codes alone.
     """
 
     prompt: str
     chat: bool = False
     separator: str | None = None
     instructions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ending: str | None = None
 
     def __post_init__(self) -> None:
         if self.prompt.count("{input}") != 1 or self.prompt.count("{instruction}") > 1:
@@ -59,14 +64,28 @@ class Template:
             )
         if not isinstance(self.chat, bool):
             raise UserError(f"a template's chat: expected true or false, found {self.chat!r}")
-        if self.separator is not None and not isinstance(self.separator, str):
-            raise UserError(f"a template's separator: expected a text, found {self.separator!r}")
+        for name, text in (("separator", self.separator), ("ending", self.ending)):
+            if text is not None and not isinstance(text, str):
+                raise UserError(f"a template's {name}: expected a text, found {text!r}")
         object.__setattr__(self, "instructions", _read_instructions(self.instructions))
 
     @property
     def fits_all_targets(self) -> bool:
         """Whether the answer follows the history at once, as `targets: all` needs."""
-        return self.prompt.endswith("{input}") and not self.chat and not self.separator
+        follows = self.prompt.endswith("{input}") and not self.chat and not self.separator
+        return follows and self.ending is None
+
+    def check_scoring(self, scoring: str) -> None:
+        """Refuse to score an ending over the codes of a level, of which it is none.
+
+        Raises:
+            UserError: the template has an ending, and `scoring` is `level`.
+        """
+        if self.ending is not None and scoring == "level":
+            raise UserError(
+                "prompts.template has an ending, which eval.scoring: level cannot score; set "
+                "eval.scoring to vocab or trie"
+            )
 
     def phrasings(self, task: str, own: tuple[str, ...]) -> tuple[str, ...]:
         """The ways to put a task's instruction; `own` are recllm's."""
@@ -136,7 +155,12 @@ class Template:
             raise UserError(f"template {name}: {error}") from None
 
 
-_DEFAULTS: dict[str, Any] = {"chat": False, "separator": None, "instructions": {}}
+_DEFAULTS: dict[str, Any] = {
+    "chat": False,
+    "separator": None,
+    "instructions": {},
+    "ending": None,
+}
 
 
 def _read_instructions(given: Any) -> dict[str, tuple[str, ...]]:

@@ -393,12 +393,18 @@ COMMANDS = [
     Case(
         "a checkpoint that is none",
         ("eval", "{folder}/recipe.yaml", "--checkpoint", "{folder}/base"),
-        ("/base: expected a recllm checkpoint",), {"base/config.json": "{}"},
+        ("/base: expected a checkpoint, found no recllm.json",), {"base/notes.txt": "none"},
+    ),
+    Case(
+        "a plain checkpoint without a model",
+        ("eval", "{folder}/recipe.yaml", "--checkpoint", "{folder}/base"),
+        ("/base: the checkpoint lacks model.safetensors, tokenizer.json",),
+        {"base/config.json": "{}"},
     ),
     Case(
         "wildcards that match no checkpoint",
         ("eval", "{folder}/recipe.yaml", "--checkpoint", "{folder}/*"),
-        ("/*: expected at least one checkpoint, found none among the",), {"x/config.json": "{}"},
+        ("/*: expected at least one checkpoint, found none among the",), {"x/notes.txt": "none"},
     ),
     Case("an unknown config command", ("config", "print", "demo"), ("'print'",)),
     Case(

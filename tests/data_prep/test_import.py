@@ -81,8 +81,8 @@ def test_collisions_are_an_error_unless_said_otherwise() -> None:
         imported(SHARED)
     kept = imported(SHARED, on_collision="keep")
     assert kept.index.texts() == SHARED
-    assert kept.counts == {"items_sharing_a_sid": 3} and kept.moved == 0
-    assert imported(["<a_1>", "<a_0>"]).counts == {"items_sharing_a_sid": 0}
+    assert kept.counts == {"items_sharing_a_sid": 3, "sids_of_no_item": 0} and kept.moved == 0
+    assert imported(["<a_1>", "<a_0>"]).counts["items_sharing_a_sid"] == 0
 
 
 def test_resolving_moves_none_but_those_that_share() -> None:

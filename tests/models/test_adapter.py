@@ -179,7 +179,7 @@ def test_weights_of_other_shapes(adapter: Path) -> None:
 
 def test_a_tokenizer_without_the_sids(adapter: Path) -> None:
     train_tokenizer(["other text"], 300).save_pretrained(adapter)
-    with pytest.raises(UserError, match=r"adapter: the tokenizer lacks 16 SID tokens"):
+    with pytest.raises(UserError, match=r"adapter: the tokenizer lacks 12 SID tokens"):
         Recommender.load(adapter)
 
 
@@ -294,5 +294,5 @@ def test_other_sids_than_the_checkpoints_are_refused(tmp_path: Path, first: str)
 def test_a_checkpoint_whose_tokenizer_lacks_its_sids_is_refused(tmp_path: Path) -> None:
     tune(make_section(save_base(tmp_path / "base"), "full")).save(tmp_path / "known")
     train_tokenizer(["other text"], 300).save_pretrained(tmp_path / "known")
-    with pytest.raises(UserError, match=r"known: the tokenizer lacks 16 SID tokens"):
+    with pytest.raises(UserError, match=r"known: the tokenizer lacks 12 SID tokens"):
         tune(make_section(str(tmp_path / "known"), "full"))

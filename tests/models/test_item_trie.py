@@ -1,10 +1,16 @@
 """The trie of a catalogue is what completions are made of, whatever stands for the items."""
 
+import json
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from builders import make_rows, make_sequences
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from recllm.catalog.items import Items
 from recllm.catalog.sids import ItemIndex, SidIndex, TitleIndex
@@ -13,7 +19,7 @@ from recllm.errors import UserError
 from recllm.models.backbone import load_backbone
 from recllm.models.item_trie import item_trie
 from recllm.models.recommender import Recommender
-from recllm.models.tokenizers import add_sid_tokens, train_tokenizer
+from recllm.models.tokenizers import add_sid_tokens, train_tokenizer, used_tokens
 from recllm.prompts.renderer import Renderer
 from recllm.prompts.tasks import CatalogText
 from recllm.prompts.tasks.seqrec import SequentialRecommendation
@@ -76,6 +82,67 @@ def test_paths_are_the_completions_that_are_trained(kind: str) -> None:
         completion = [label for label in row.labels if label != IGNORED]
         path = path_of(trie, target)
         assert completion == (path if index.variable_depth else [*path, completion[-1]])
+
+
+@pytest.mark.parametrize("ending", ["", "\n", " done."])
+@pytest.mark.parametrize("kind", INDEXES)
+def test_paths_have_the_templates_ending(kind: str, ending: str) -> None:
+    renderer = make_renderer(INDEXES[kind])
+    renderer = replace(renderer, template=Template("{input}", ending=ending))
+    trie = item_trie(renderer)
+    rows = make_rows(make_sequences([list(range(ITEMS))]), [(0, 0, i) for i in range(1, ITEMS)])
+    for row, target in zip(
+        last_target_rows(renderer, SequentialRecommendation(), rows, 1.0, 0),
+        rows.target.tolist(),
+        strict=True,
+    ):
+        path = path_of(trie, target)
+        assert path == [label for label in row.labels if label != IGNORED]
+        text = renderer.catalog.sid_texts[target] + ending
+        assert renderer.tokenizer.decode(path[:-1]) == text
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_codes_that_no_item_has_may_have_no_token(variable: bool) -> None:
+    """As in tokenizers that other projects extended: the ranking is the one without these codes."""
+    sids = SidIndex(IDS, 2 * some_codes(False) + 1, (9, 20, 9))
+    if variable:
+        codes = sids.codes.copy()
+        codes[::5, 2] = -1
+        sids = SidIndex(IDS, codes, sids.sizes)
+    items = Items(pa.table({"item_id": IDS, "title": TITLES}))
+    few, all_of_them = train_tokenizer(TITLES, 300), train_tokenizer(TITLES, 300)
+    few.add_tokens(used_tokens(sids))
+    add_sid_tokens(all_of_them, sids)
+    assert len(few) < len(all_of_them)
+    tries = []
+    for tokenizer in (few, all_of_them):
+        renderer = Renderer(Template.load("plain"), CatalogText(items, sids), tokenizer, 4)
+        trie = item_trie(renderer)
+        tries.append(trie)
+        for item, text in enumerate(sids.texts()):
+            path = path_of(trie, item)
+            path = path[:-1] if trie.eos is not None else path
+            assert tokenizer.decode(path) == text
+    assert tries[0].order.tolist() == tries[1].order.tolist()
+    with pytest.raises(UserError, match=r"lacks .* SID tokens of this index"):
+        item_trie(Renderer(Template.load("plain"), CatalogText(items, sids),
+                           train_tokenizer(TITLES, 300), 4))  # fmt: skip
+
+
+def test_a_code_that_is_several_tokens_is_refused() -> None:
+    """A token of the vocabulary that no text is cut into is none of the model's."""
+    renderer = make_renderer(INDEXES["sids"])
+    given: Any = renderer.tokenizer
+    backend = json.loads(given.backend_tokenizer.to_str())
+    lost = [token for token in backend["added_tokens"] if token["content"] == "<b_2>"]
+    backend["added_tokens"].remove(lost[0])
+    backend["model"]["vocab"]["<b_2>"] = lost[0]["id"]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(backend)), eos_token="<|endoftext|>"
+    )
+    with pytest.raises(UserError, match=r"splits 1 SID tokens of this index .* such as <b_2>"):
+        item_trie(replace(renderer, tokenizer=tokenizer))
 
 
 @pytest.mark.parametrize("kind", INDEXES)

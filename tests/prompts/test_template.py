@@ -25,6 +25,7 @@ def test_only_a_template_that_ends_with_its_input_says_so() -> None:
     assert not Template.load("alpaca").fits_all_targets
     assert not Template.load("chat").fits_all_targets
     assert not Template("{input}", separator=", ").fits_all_targets
+    assert not Template("{input}", ending="").fits_all_targets
 
 
 def test_a_users_file(tmp_path: Path) -> None:
@@ -42,6 +43,7 @@ def test_a_users_file(tmp_path: Path) -> None:
         ("a: [\n", "cannot be read"),
         ("prompt: '{input}'\nchat: maybe\n", "chat: expected true or false, found 'maybe'"),
         ("prompt: '{input}'\nseparator: 3\n", "separator: expected a text, found 3"),
+        ("prompt: '{input}'\nending: 3\n", "ending: expected a text, found 3"),
         ("prompt: '{input}'\ninstructions: go\n", "instructions: expected one text or a list"),
         ("prompt: '{input}'\ninstructions: {seqrek: go}\n", "did you mean 'seqrec'"),
         ("prompt: '{input}'\ninstructions: {seqrec: []}\n", "instructions.seqrec: expected one"),
@@ -62,7 +64,7 @@ def test_a_name_that_does_not_exist() -> None:
 
 def test_only_what_differs_from_the_defaults_is_written_down() -> None:
     assert Template.load("plain").to_json() == '{"prompt": "{instruction}\\n{input}"}'
-    full = Template("{input}", True, ", ", {"seqrec": ("go on",)})
+    full = Template("{input}", True, ", ", {"seqrec": ("go on",)}, "\n")
     assert Template(**json.loads(full.to_json())) == full
 
 
@@ -75,7 +77,7 @@ instructions:
 """
 
 
-@pytest.fixture(params=["alpaca", "bare", "chat", "plain", "mine"])
+@pytest.fixture(params=["alpaca", "bare", "chat", "minionerec", "plain", "mine"])
 def renderer(request: pytest.FixtureRequest, make_renderer, tmp_path: Path) -> Renderer:
     path = tmp_path / "mine.yaml"
     path.write_text(MINE)

@@ -237,7 +237,7 @@ def test_yes_and_no_are_one_token_each(make_renderer, monkeypatch: pytest.Monkey
     yes, no = verdict_tokens(renderer, make("tallrec"))
     assert renderer.tokenizer.decode([yes]) == "Yes" and renderer.tokenizer.decode([no]) == "No"
     for tokens in ([[1], [1]], [[1, 2], [3]]):
-        monkeypatch.setattr(Renderer, "encode_answers", lambda *_, tokens=tokens: tokens)
+        monkeypatch.setattr(Renderer, "encode_words", lambda *_, tokens=tokens: tokens)
         with pytest.raises(UserError, match="must be one token of its own"):
             verdict_tokens(renderer, make("tallrec"))
 

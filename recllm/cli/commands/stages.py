@@ -1,7 +1,8 @@
 """`recllm run`, and one command for each part of a run."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -118,7 +119,8 @@ def _train(
     metavar="DIR|HUB_ID",
     help="Evaluate this checkpoint instead of the run's own: a folder, or user/name[@revision] on "
     "the Hugging Face Hub. May be given several times, or with wildcards: --checkpoint 'runs/*'. "
-    "Runs that differ by their seed alone are also shown as one.",
+    "Runs that differ by their seed alone are also shown as one. A model as transformers saves it "
+    "is asked by the recipe's own template, with its SIDs.",
 )
 @click.option(
     "--processes",
@@ -145,9 +147,7 @@ def evaluate(
     protocol_of(loaded).check()
     folders = find_checkpoints(checkpoints, dry_run=dry_run)
     if dry_run:
-        execute(loaded, "baselines", dry_run)
-        for name in folders:
-            click.echo(f"{'eval':10} {name}")
+        _plan_checkpoints(loaded, folders)
         return 0
     click.echo(show_checkpoints(loaded, folders, announce))
     return 0
@@ -164,6 +164,17 @@ def _evaluate_in(
     return 0 if dry_run else run_launch(launch)
 
 
+def _plan_checkpoints(recipe: Recipe, folders: Mapping[str, Path]) -> None:
+    """Say what an evaluation of checkpoints would run."""
+    from recllm.models.plain import is_plain
+
+    until = ["sid"] if any(map(is_plain, folders.values())) else []
+    planned = {p.name: p for name in [*until, "baselines"] for p in pipeline.plan(recipe, name)}
+    _show_plan(planned.values())
+    for name in folders:
+        click.echo(f"{'eval':10} {name}")
+
+
 @click.command()
 @with_recipe
 def report(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
@@ -174,9 +185,7 @@ def report(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
 def execute(recipe: Recipe, until: str | None, dry_run: bool) -> None:
     """Run or only plan a recipe, and print what came out."""
     if dry_run:
-        for planned in pipeline.plan(recipe, until):
-            verdict = f"would run: {planned.reason}" if planned.reason else "done already"
-            click.echo(f"{planned.name:10} {planned.key}  {verdict}")
+        _show_plan(pipeline.plan(recipe, until))
         return
     artifacts = pipeline.run(recipe, until, announce)
     if "eval" in artifacts:
@@ -184,6 +193,12 @@ def execute(recipe: Recipe, until: str | None, dry_run: bool) -> None:
         click.echo("\n" + headline_table(metrics))
     if "report" in artifacts:
         click.echo(f"\nreport: {recipe.output_dir / 'report.html'}")
+
+
+def _show_plan(stages: Iterable[pipeline.PlannedStage]) -> None:
+    for planned in stages:
+        verdict = f"would run: {planned.reason}" if planned.reason else "done already"
+        click.echo(f"{planned.name:10} {planned.key}  {verdict}")
 
 
 def announce(stage: Stage, artifact: Artifact, built: bool) -> None:
