@@ -81,7 +81,9 @@ class ShardedRanker(Ranker):
         """
         super().__init__()
         self._ranker, self._folder, self._world = ranker, folder, world
-        self._identity = [VERSION, dict(identity), ranker.choices]
+        # The size of batches goes by the memory that is free, and decides no ranking.
+        chosen = {name: value for name, value in ranker.choices.items() if name != "batch_tokens"}
+        self._identity = [VERSION, dict(identity), chosen]
         self.seconds = 0.0
 
     @property

@@ -30,8 +30,11 @@ class TreeRanker(Ranker):
     """Searches the trie of the checkpoint's items."""
 
     def __init__(self, recommender: Recommender, settings: EvalSection, dtype: str) -> None:
+        from recllm.decoding.batching import batch_tokens_for
+
         super().__init__()
         self._recommender = recommender
+        self._batch_tokens = settings.batch_tokens or batch_tokens_for(recommender.model)
         self._settings = settings
         self._dtype = dtype
 
@@ -48,14 +51,14 @@ class TreeRanker(Ranker):
             scoring=self._settings.scoring,
             exclude=questions.exclude,
             only=questions.only,
-            batch_tokens=self._settings.batch_tokens,
+            batch_tokens=self._batch_tokens,
             progress=advance,
         )
 
     @property
     def choices(self) -> dict[str, Any]:
-        """Tokens a batch by the device, and the precision that it has."""
-        return device_choices(self._settings, self._dtype)
+        """Tokens a batch by the memory, and the precision by the device."""
+        return device_choices(self._settings, self._dtype) | {"batch_tokens": self._batch_tokens}
 
 
 def device_choices(settings: EvalSection, dtype: str) -> dict[str, Any]:

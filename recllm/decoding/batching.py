@@ -2,16 +2,41 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recllm.catalog.trie import Trie
+from recllm.decoding.scoring import LOGITS_CHUNK
+
+#: Larger batches make no GPU faster.
+MOST_TOKENS = 262_144
 
 
 def default_batch_tokens(device: torch.device) -> int:
     """How many tokens a batch holds best: few for a CPU's caches, many to fill a GPU."""
     return 4096 if device.type == "cpu" else 32768
+
+
+def batch_tokens_for(model: Any) -> int:
+    """How many tokens a batch of a search with `model` may hold, by the memory that is free.
+
+    On a GPU a quarter of it is planned with, at what a token takes at its dearest: its keys and
+    values, the activations of a layer, and two chunks of fp32 logits (see `log_probs_over_vocab`).
+    It is an estimate: a batch that is too large all the same is halved (see `rank_in_batches`).
+    """
+    parameter = next(model.parameters())
+    if parameter.device.type != "cuda":
+        return default_batch_tokens(parameter.device)
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    cached = 2 * config.num_hidden_layers * heads * width
+    layer = 8 * config.hidden_size + 3 * getattr(config, "intermediate_size", 0)
+    bytes_each = (cached + layer) * parameter.dtype.itemsize + 2 * LOGITS_CHUNK * 4
+    free, _ = torch.cuda.mem_get_info(parameter.device)
+    return min(max(free // 4 // bytes_each, 4096), MOST_TOKENS)
 
 
 def beam_tokens(trie: Trie, beams: int) -> int:

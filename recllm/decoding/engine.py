@@ -11,7 +11,7 @@ from torch import Tensor
 from recllm.catalog.histories import History
 from recllm.catalog.trie import Trie
 from recllm.catalog.trie_paths import are_eligible
-from recllm.decoding.batching import beam_tokens, default_batch_tokens, plan_batches
+from recllm.decoding.batching import batch_tokens_for, beam_tokens, plan_batches
 from recllm.decoding.ranking import Constraints, Ranking, rank_in_batches
 from recllm.decoding.scoring import Head, Scoring
 from recllm.decoding.search import Search
@@ -54,7 +54,7 @@ class TreeDecoder:
             beams: how many paths are kept, and items returned, for each row.
             scoring: what log-probabilities are normalised over; see `Scoring`.
             batch_tokens: tokens that a batch may hold, padding and beams included; by default what
-                suits the device.
+                suits the device and its memory.
 
         Raises:
             UserError: the model, the trie and the settings do not fit together.
@@ -66,7 +66,7 @@ class TreeDecoder:
         self._trie = trie.to(next(model.parameters()).device)
         self._beams = beams
         self._scoring: Scoring = scoring
-        self._batch_tokens = batch_tokens or default_batch_tokens(self._trie.device)
+        self._batch_tokens = batch_tokens or batch_tokens_for(model)
         self._check_tokens()
 
     def _check_tokens(self) -> None:

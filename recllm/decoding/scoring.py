@@ -13,6 +13,8 @@ from recllm.errors import UserError
 #: Bytes that the fp32 logits of one part of a batch may take while they are trained; further
 #: parts are computed twice instead.
 LOGITS_BYTES = 2**29
+#: Rows of the head that are scored at once where no gradient is needed.
+LOGITS_CHUNK = 8192
 #: What a token's probability is normalised over: the whole vocabulary, the tokens of its level,
 #: or the tokens that the trie allows.
 Scoring = Literal["vocab", "level", "trie"]
@@ -57,7 +59,9 @@ class Head:
             return F.linear(hidden.float(), self.weight[rows].float(), bias)
 
 
-def log_probs_over_vocab(hidden: Tensor, head: Head, rows: Tensor, chunk: int = 8192) -> Tensor:
+def log_probs_over_vocab(
+    hidden: Tensor, head: Head, rows: Tensor, chunk: int = LOGITS_CHUNK
+) -> Tensor:
     """log p of the tokens `rows` under the softmax over the whole vocabulary.
 
     Args:

@@ -23,14 +23,13 @@ ALONE = World()
 class Known(Ranker):
     """Recommends a prompt's first token and the one after it."""
 
-    def __init__(self, dies_after: int | None = None) -> None:
+    def __init__(self, dies_after: int | None = None, **choices: Any) -> None:
         super().__init__()
+        self.choices = {"batch_tokens": 7} | choices  # type: ignore[misc]
         self.asked: list[int] = []
         self._dies_after = dies_after
 
-    @property
-    def choices(self) -> dict[str, Any]:
-        return {"batch_tokens": 7}
+    choices: dict[str, Any] = {}  # noqa: RUF012
 
     def rank(self, questions: Questions, advance: Callable[[int], None] | None = None) -> Ranking:
         if self._dies_after is not None and len(self.asked) >= self._dies_after:
@@ -92,6 +91,14 @@ def test_other_questions_and_other_checkpoints_have_shards_of_their_own(tmp_path
         other = Known()
         sharded(other, tmp_path, checkpoint=checkpoint).rank(asked)
         assert len(other.asked) == 5
+
+
+def test_another_choice_has_shards_of_its_own_but_for_the_size_of_batches(tmp_path: Path) -> None:
+    sharded(Known(gamma=1), tmp_path).rank(questions(5))
+    same, other = Known(gamma=1, batch_tokens=9), Known(gamma=2)
+    for ranker in (same, other):
+        sharded(ranker, tmp_path).rank(questions(5))
+    assert (len(same.asked), len(other.asked)) == (0, 5)
 
 
 def test_processes_share_the_shards_out(tmp_path: Path) -> None:
