@@ -93,6 +93,7 @@ def evaluate(
         stated = {"asked_by": renderer.asked_by.name, **ranker.choices, **counts}
         settings = dump(recipe)["eval"] | stated
         found = score(predictions, facts, split, section, recipe.seed, settings, cost)
+        # What else the recipe asks of the same checkpoint.
         if section.phrasings == "all":
             found["phrasings"] = over_phrasings(ranker, renderer, rows, predictions, section)
         if section.candidates is not None:

@@ -47,6 +47,8 @@ def singular_directions(
     width = min(dimensions, *matrix.shape)
     if width == 0 or matrix.nnz == 0:
         return np.zeros(0, np.float32), np.zeros((0, matrix.shape[1]), np.float32)
+    singular: Any
+    directions: Any
     with _one_thread():
         _, singular, directions = randomized_svd(matrix, width, random_state=seed)
     kept = singular > NEGLIGIBLE * singular[0]

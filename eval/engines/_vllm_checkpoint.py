@@ -97,7 +97,8 @@ def prepare(checkpoint: Path, cache: Path, dtype: torch.dtype) -> Prepared:
     lora = folder / LORA
     if not lora.is_dir():
         return Prepared(folder / BASE)
-    return Prepared(folder / BASE, lora, LoraConfig.from_pretrained(str(lora)).r)
+    config: Any = LoraConfig.from_pretrained(str(lora))
+    return Prepared(folder / BASE, lora, config.r)
 
 
 def _write(checkpoint: Path, folder: Path, dtype: torch.dtype) -> None:

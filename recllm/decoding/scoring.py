@@ -46,7 +46,8 @@ class Head:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Head":
         """This head elsewhere, or in another precision."""
-        return Head(*(t if t is None else t.to(device, dtype) for t in (self.weight, self.bias)))
+        bias = None if self.bias is None else self.bias.to(device, dtype)
+        return Head(self.weight.to(device, dtype), bias)
 
     def logits(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """The logits of some rows in fp32, also where the model is not: (…, hidden) -> (…, rows).

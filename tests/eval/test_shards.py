@@ -39,7 +39,8 @@ class Known(Ranker):
         self.counts = {"beam_tokens": 2 * len(first), "odd": int((first % 2).sum())}
         if advance:
             advance(len(first))
-        return Ranking(np.stack([first, first + 1], axis=1), np.stack([-first, -first], 1) / 3)
+        scores = (np.stack([-first, -first], 1) / 3).astype(np.float32)
+        return Ranking(np.stack([first, first + 1], axis=1), scores)
 
 
 @pytest.fixture(autouse=True)
