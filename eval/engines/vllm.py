@@ -152,27 +152,20 @@ class VllmRanker(Ranker):
 
     def _load(self, longest: int) -> VllmPaths:
         """The model, with room for paths of `longest` tokens."""
+        from recllm.decoding.batching import cached_numbers
         from recllm.eval.engines._vllm_paths import VllmPaths
 
         if self._paths is None or longest > self._longest:
             self.close()
             device = self._trie.device
             extra = _tokens_of_beams(self._settings.beams, 32)
-            cache = ROWS_ON_CPU * (longest + extra) * self._bytes_of_a_token()
+            each = cached_numbers(self._config) * self._dtype.itemsize
+            cache = ROWS_ON_CPU * (longest + extra) * each
             self._longest = longest
             self._paths = VllmPaths(
                 self._prepared, device, self._dtype, longest, cache, self._arguments
             )
         return self._paths
-
-    def _bytes_of_a_token(self) -> int:
-        """What a token's keys and values take."""
-        config = self._config
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or (
-            config.hidden_size // config.num_attention_heads
-        )
-        return 2 * config.num_hidden_layers * heads * size * self._dtype.itemsize
 
 
 def _tokens_of_beams(beams: int, block: int) -> int:

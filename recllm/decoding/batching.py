@@ -30,13 +30,18 @@ def batch_tokens_for(model: Any) -> int:
     if parameter.device.type != "cuda":
         return default_batch_tokens(parameter.device)
     config = model.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    cached = 2 * config.num_hidden_layers * heads * width
     layer = 8 * config.hidden_size + 3 * getattr(config, "intermediate_size", 0)
-    bytes_each = (cached + layer) * parameter.dtype.itemsize + 2 * LOGITS_CHUNK * 4
+    numbers = cached_numbers(config) + layer
+    bytes_each = numbers * parameter.dtype.itemsize + 2 * LOGITS_CHUNK * 4
     free, _ = torch.cuda.mem_get_info(parameter.device)
     return min(max(free // 4 // bytes_each, 4096), MOST_TOKENS)
+
+
+def cached_numbers(config: Any) -> int:
+    """How many numbers the keys and values of a token are, by a text decoder's configuration."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * config.num_hidden_layers * heads * width
 
 
 def beam_tokens(trie: Trie, beams: int) -> int:
