@@ -43,6 +43,7 @@ def test_checkpoints_that_are_evaluated_are_explained(
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "recllm.json").write_text("{}")
     monkeypatch.setattr("recllm.eval.evaluation.evaluate", interrupt)
+    monkeypatch.setattr("recllm.models.checkpoint_check.check_checkpoint", lambda _: None)
     outcome = recllm("eval", recipe, "--checkpoint", str(tmp_path / "m"))
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1] == (
@@ -61,6 +62,7 @@ def test_a_full_disk_under_checkpoints_is_the_output_dirs(
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "recllm.json").write_text("{}")
     monkeypatch.setattr("recllm.eval.evaluation.evaluate", fill)
+    monkeypatch.setattr("recllm.models.checkpoint_check.check_checkpoint", lambda _: None)
     outcome = recllm("eval", recipe, "--checkpoint", str(tmp_path / "m"))
     assert outcome.code == 1
     assert f"no space is left on the disk of {tmp_path / 'run'}" in outcome.err.splitlines()[-1]

@@ -139,8 +139,9 @@ def test_another_description_takes_away_the_report_alone(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["report.md", "eval/metrics.json", "samples.md", "model"])
 @pytest.mark.parametrize("command", [("run",), ("prep",), ("eval", "--checkpoint", "{folder}/m")])
 def test_a_users_own_file_stops_a_run_before_any_work(
-    tmp_path: Path, name: str, command: tuple[str, ...]
+    tmp_path: Path, name: str, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("recllm.models.checkpoint_check.check_checkpoint", lambda _: None)
     make_recipe(tmp_path)
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "recllm.json").write_text("{}")

@@ -34,9 +34,10 @@ def test_tiny_catalogues_are_padded_with_zeros(name, titles):
 
 
 def test_lsa_puts_items_with_the_same_words_together():
-    vectors = LatentSemanticAnalysis().encode(make_input()).vectors
+    # Two of the five singular values are equal: fewer dimensions would cut between them.
+    vectors = LatentSemanticAnalysis().encode(make_input(dimensions=5)).vectors
     similarity = vectors @ vectors.T
-    assert similarity[0, 1] > 0.5 and similarity[4, 5] > 0.2
+    assert similarity[0, 1] > 0.4 and similarity[4, 5] > 0.2
     assert abs(similarity[0, 4]) < 0.01
     assert not vectors[3].any()
 
