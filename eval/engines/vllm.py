@@ -43,7 +43,7 @@ class Vllm(Engine):
     @field_validator("vllm")
     @classmethod
     def _known(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        from recllm.config.registry import unknown_name
+        from recllm.config.registry import nearest
         from recllm.config.trainer_fields import annotated_fields
 
         own = [name for name in arguments if name in OWN]
@@ -60,7 +60,9 @@ class Vllm(Engine):
             return arguments
         for name in arguments:
             if name not in known:
-                raise ValueError(unknown_name("argument of vLLM", name, known))
+                close = nearest(name, known)
+                hint = f"; did you mean {close!r}?" if close else ""
+                raise ValueError(f"vLLM's EngineArgs have no {name!r}{hint}")
         return arguments
 
     def open(self, checkpoint: Path, known: Known, settings: EvalSection, dtype: str) -> Ranker:

@@ -113,6 +113,8 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("DATASETS_VERBOSITY", "critical")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # It tells of every attempt to reach the Hub, twice; what came of them is said in the end.
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     # It tells of a faster kernel that could be downloaded, also where nothing is quantised.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # DeepSpeed speaks on stdout, also where it is only installed; it sets the level itself.

@@ -57,6 +57,7 @@ def find_description(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     repo, revision = _parts(name)
+    log.info("%s: there is no such folder; asking the Hugging Face Hub", name)
     with _explaining(name):
         return Path(hf_hub_download(repo, DESCRIPTION, revision=revision)).parent
 
