@@ -13,8 +13,8 @@ HEADLINE = ("hit@10", "ndcg@10")
 NAMES = {
     "model": "this model",
     "covisitation": "co-visitation",
-    "recent_repeat": "the history, latest first",
-    "item_knn": "item neighbours (kNN)",
+    "recent_repeat": "recent repeat",
+    "item_knn": "item-kNN",
     "sasrec": "SASRec",
     "rating": "the item's mean rating",
     "targets": "the targets",

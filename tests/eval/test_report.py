@@ -453,7 +453,7 @@ def test_further_yardsticks_are_named_where_they_are_not_beaten(inputs: ReportIn
     verdict = judge(replace(inputs, metrics={**inputs.metrics, "paired": paired}))
     assert verdict
     assert (verdict.tone, verdict.title) == ("good", "Beats co-visitation and popularity")
-    assert "; does not beat item neighbours (kNN): paired difference −0.0200 [" in verdict.text
+    assert "; does not beat item-kNN: paired difference −0.0200 [" in verdict.text
     assert "latest first" not in verdict.text
 
 
