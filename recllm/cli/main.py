@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +114,9 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("DATASETS_VERBOSITY", "critical")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # TRL imports vLLM where it is installed, though it is not asked to use it.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions")
     # It tells of every attempt to reach the Hub, twice; what came of them is said in the end.
     logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     # It tells of a faster kernel that could be downloaded, also where nothing is quantised.
