@@ -35,6 +35,9 @@ from recllm.models.references import file_hashes
 from recllm.prompts.renderer import Renderer
 from recllm.world import World
 
+#: Where shards of rankings lie in the cache.
+RANKINGS = "rankings"
+
 
 def evaluate(
     recipe: Recipe,
@@ -116,7 +119,7 @@ def _sharded(ranker: Ranker, recipe: Recipe, checkpoint: Path) -> ShardedRanker:
         "beams": section.beams,
         "scoring": section.scoring,
     }
-    return ShardedRanker(ranker, identity, recipe.cache_dir / "rankings", World.current())
+    return ShardedRanker(ranker, identity, recipe.cache_dir / RANKINGS, World.current())
 
 
 def known_of(

@@ -19,6 +19,8 @@ import fsdp_on_cpu
 from recllm.artifacts.manifest import Manifest, find_damage
 from recllm.cli.pipeline import build_stages
 from recllm.config.loading import load_recipe
+from recllm.eval.evaluation import RANKINGS
+from recllm.eval.shards import Shard
 
 #: Longer than any wait for a stage to start.
 PATIENCE_SECONDS = 300.0
@@ -231,7 +233,9 @@ def check_nothing_half(place: Place, reference: Place) -> None:
         AssertionError: something is not.
     """
     for path in place.cache.glob("*/*"):
-        if path.is_dir() and path.suffix != ".partial":
+        if path.parent.name == RANKINGS:
+            assert all(Shard.read(shard) for shard in path.glob("*.safetensors")), path
+        elif path.is_dir() and path.suffix != ".partial":
             manifest = Manifest.read(path)
             assert manifest is not None, path
             assert find_damage(path, manifest) is None, path
