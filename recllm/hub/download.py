@@ -54,10 +54,11 @@ def find_description(name: str) -> Path:
         UserError: there is no such repository or revision, it may not be read, it holds no
             checkpoint, or the Hub cannot be reached.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
     repo, revision = _parts(name)
-    log.info("%s: there is no such folder; asking the Hugging Face Hub", name)
+    if not constants.HF_HUB_OFFLINE:  # it may take a while until the Hub is given up
+        log.info("%s: there is no such folder; asking the Hugging Face Hub", name)
     with _explaining(name):
         return Path(hf_hub_download(repo, DESCRIPTION, revision=revision)).parent
 
