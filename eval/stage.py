@@ -19,6 +19,7 @@ class Eval(Stage):
     name = "eval"
     version = 5  # counts targets outside the catalogue as misses
     seeded = True
+    goes_on = "from the rows that have not been ranked yet"
     publishes: Mapping[str, str] = {
         "metrics.json": "eval/metrics.json",
         "predictions.parquet": "eval/predictions.parquet",

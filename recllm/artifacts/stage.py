@@ -24,6 +24,8 @@ class Stage(ABC):
     seeded: ClassVar[bool] = False
     #: True where an interrupted build left in its folder can be continued.
     resumable: ClassVar[bool] = False
+    #: Where it goes on otherwise, to tell the user.
+    goes_on: ClassVar[str] = "from its start"
 
     #: Files or folders of the artifact that a run shows: their names there to those in its folder;
     #: a subclass may set it by the recipe.

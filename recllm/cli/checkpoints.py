@@ -136,7 +136,7 @@ def _evaluate(
     shown = RunFolder(recipe)
     said = (
         f"interrupted in eval --checkpoint; finished and kept: {', '.join(inputs)}; the same "
-        "command goes on with the first checkpoint from its start"
+        "command goes on with what has not been ranked yet"
     )
     with explaining(lambda: said), shown:
         shown.occupy()

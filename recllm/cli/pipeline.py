@@ -179,7 +179,9 @@ def _describe_interruption(
     stage = left[0]
     partial = cache.partial(stage.name, keys[stage.name])
     left_off = stage.left_off(partial) if partial.is_dir() else None
-    start = f"in {stage.name} from {left_off}" if left_off else f"with {stage.name} from its start"
+    start = f"with {stage.name} {stage.goes_on}"
+    if left_off:
+        start = f"in {stage.name} from {left_off}"
     return f"interrupted in {stage.name}; {finished}; the same command goes on {start}"
 
 

@@ -48,7 +48,7 @@ def test_checkpoints_that_are_evaluated_are_explained(
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1] == (
         "recllm: interrupted in eval --checkpoint; finished and kept: ingest, filter, split, "
-        "baselines; the same command goes on with the first checkpoint from its start"
+        "baselines; the same command goes on with what has not been ranked yet"
     )
     assert not list((tmp_path / "run").glob("[!.]*"))
 
