@@ -87,6 +87,7 @@ def test_only_what_a_checkpoint_has_is_downloaded_and_only_once(
     assert sorted(hub.sent) == sorted(wanted)
 
 
+@pytest.mark.slow
 def test_a_downloaded_checkpoint_is_evaluated_as_its_folder_is(tmp_path: Path, recipe: str) -> None:
     outcome = recllm("run", recipe, "--until", "eval")
     assert outcome.code == 0, outcome.err
