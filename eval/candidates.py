@@ -15,9 +15,10 @@ from recllm.config.schema import Recipe
 from recllm.config.validation import dump
 from recllm.eval.baselines_stage import CANDIDATES, RANKED_CANDIDATES, read_rankings
 from recllm.eval.engines import Questions, Ranker
-from recllm.eval.estimates import Bootstrap, metric_names, per_row
+from recllm.eval.estimates import Bootstrap, metric_names
 from recllm.eval.facts import align
 from recllm.eval.padding import list_lengths
+from recllm.eval.scores import columns, differences
 from recllm.eval.slices import regroup
 from recllm.metrics.ranking import ranks_of
 
@@ -62,15 +63,10 @@ def evaluate_candidates(
     largest = int(sets.lengths.max())
     cutoffs = tuple(k for k in recipe.eval.cutoffs if k < largest)
     section = recipe.eval.model_copy(update={"beams": largest, "cutoffs": cutoffs})
-    values = {who: per_row(metric_names(section), found) for who, found in ranks.items()}
-    columns = {(who, name): v for who, named in values.items() for name, v in named.items()}
-    paired = {
-        (who, name): values["model"][name] - v
-        for (who, name), v in columns.items()
-        if who != "model"
-    }
-    bootstrap, users = Bootstrap(section.bootstrap, recipe.seed), np.array(rows.user_ids)
-    estimates = regroup(bootstrap.estimate(columns, users), ranks)
+    names, users = metric_names(section), np.array(rows.user_ids)
+    bootstrap = Bootstrap(section.bootstrap, recipe.seed)
+    estimates = regroup(bootstrap.estimate(columns(ranks, names), users), ranks)
+    paired = bootstrap.estimate(differences(ranks, names), users)
     metrics = estimates.pop("model")
     return {
         "settings": dump(recipe)["eval"]["candidates"],
@@ -82,7 +78,7 @@ def evaluate_candidates(
         },
         "metrics": metrics,
         "baselines": estimates,
-        "paired": regroup(bootstrap.estimate(paired, users), estimates),
+        "paired": regroup(paired, estimates),
         "seconds": round(time.monotonic() - started, 2),
     }
 

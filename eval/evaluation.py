@@ -85,10 +85,7 @@ def evaluate(
         counts = dict(ranker.counts)
         invalid = count_invalid(ranking, asked.exclude, len(items))
         table = predictions_table(rows, ranking, invalid, items)
-        outside = read_outside(inputs["filter"], split)
-        table = pa.concat_tables([table, outside_rows(outside, table.schema)])
-        pq.write_table(table, out / "predictions.parquet")
-        predictions = Predictions.from_table(table, items)
+        predictions = _write(table, read_outside(inputs["filter"], split), items, out)
         codes = renderer.catalog.sids.prefixes()
         facts = Facts.read(inputs["split"], inputs["baselines"], split, rows.row, codes)
         tokens = sum(map(len, asked.prompts)), counts.pop("beam_tokens")
@@ -108,6 +105,13 @@ def evaluate(
                 recipe, task, ranker, renderer, sequences, rows, inputs, facts
             )
     return found
+
+
+def _write(table: pa.Table, outside: list[str], items: Items, out: Path) -> Predictions:
+    """Write the predictions, with the rows whose target is outside the catalogue at the end."""
+    table = pa.concat_tables([table, outside_rows(outside, table.schema)])
+    pq.write_table(table, out / "predictions.parquet")
+    return Predictions.from_table(table, items)
 
 
 def _sharded(ranker: Ranker, recipe: Recipe, checkpoint: Path) -> ShardedRanker:

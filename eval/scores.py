@@ -82,8 +82,8 @@ def score(  # noqa: PLR0917 (the parts of metrics.json)
     bootstrap = Bootstrap(section.bootstrap, seed)
     outside, users = len(predictions.outside), predictions.all_users
     missed = {name: with_misses(found, outside) for name, found in levels.items()}
-    estimates = regroup(bootstrap.estimate(_columns(missed, metric_names(section)), users), levels)
-    differences = _differences({name: missed[name] for name in ranks}, headline_names(section))
+    estimates = regroup(bootstrap.estimate(columns(missed, metric_names(section)), users), levels)
+    paired = differences({name: missed[name] for name in ranks}, headline_names(section))
     masks = slice_masks(facts.history_lengths, predictions.targets, facts.popularity)
     return Scores(
         split=split,
@@ -93,7 +93,7 @@ def score(  # noqa: PLR0917 (the parts of metrics.json)
         metrics=estimates["model"],
         sid_metrics=estimates["sid"],
         baselines={name: estimates[name] for name in facts.baselines},
-        paired=regroup(bootstrap.estimate(differences, users), facts.baselines),
+        paired=regroup(bootstrap.estimate(paired, users), facts.baselines),
         slices=estimate_slices(masks, ranks, headline_names(section), predictions.users, bootstrap),
         beyond_accuracy={
             name: beyond_accuracy(items[:, : headline_depth(section)], predictions.targets, facts)
@@ -152,9 +152,10 @@ def beyond_accuracy(top: NDArray[Any], targets: NDArray[Any], facts: Facts) -> d
     return found | ({"popularity_bias": recommended / consumed} if consumed else {})
 
 
-def _columns(
+def columns(
     ranks: Mapping[str, NDArray[Any]], names: list[str]
 ) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Per-row values by (who, metric)."""
     return {
         (who, name): values
         for who, found in ranks.items()
@@ -162,14 +163,14 @@ def _columns(
     }
 
 
-def _differences(
+def differences(
     ranks: Mapping[str, NDArray[Any]], names: list[str]
 ) -> dict[tuple[str, str], NDArray[np.float64]]:
     """Per-row model minus baseline by (baseline, metric)."""
-    columns = _columns(ranks, names)
+    values = columns(ranks, names)
     return {
-        (who, name): columns["model", name] - values
-        for (who, name), values in columns.items()
+        (who, name): values["model", name] - column
+        for (who, name), column in values.items()
         if who != "model"
     }
 
