@@ -53,7 +53,7 @@ class Sizes:
     max_history: int = 10
 
 
-SMALL = Sizes(recipe="demo", tokens=200_000, hidden=64)
+SMALL = Sizes(recipe="demo", tokens=200_000, hidden=96)
 
 
 def settings(case: str, sizes: Sizes, folder: Path) -> list[str]:
