@@ -71,7 +71,7 @@ def test_a_page_may_write_its_recipe_and_leave_gaps_where_it_says_so(tmp_path: P
     marked = bash("recllm run yours.yaml data.path=… sft.batch_size=64", "set-up")
     assert not problems_of([written, copied, used, marked], tmp_path)
     wrong = bash("recllm run demo data.path=… sft.batchsize=64", "gpu")
-    assert "sft.batch_size" in problems_of([wrong], tmp_path)[0]
+    assert "did you mean 'batch_size'" in problems_of([wrong], tmp_path)[0]
 
 
 def test_a_comment_of_needs_must_stand_before_a_block(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from recllm.errors import UserError
 #: Programs that the pages may call beside recllm's own; what they are told is not looked at.
 OTHERS = (
     "accelerate", "apt-get", "cat", "cd", "cp", "export", "git", "head", "hf", "ls", "make", "mkdir",
-    "pip", "python", "python3", "source", "sudo", "tail",
+    "pip", "pre-commit", "python", "python3", "source", "sudo", "tail",
 )  # fmt: skip
 PLACEHOLDER = "…"
 _HEREDOC = re.compile(r"^cat > (\S+) <<'(\w+)'$")
