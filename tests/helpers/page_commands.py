@@ -5,6 +5,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import click
@@ -17,8 +18,7 @@ from recllm.errors import UserError
 
 #: Programs that the pages may call beside recllm's own; what they are told is not looked at.
 OTHERS = (
-    "accelerate", "apt-get", "cat", "cd", "cp", "export", "git", "head", "hf", "ls", "make", "mkdir",
-    "pip", "pre-commit", "python", "python3", "source", "sudo", "tail",
+    "accelerate", "cat", "cd", "cp", "head", "ls", "make", "pip", "pre-commit", "python", "source",
 )  # fmt: skip
 PLACEHOLDER = "…"
 _HEREDOC = re.compile(r"^cat > (\S+) <<'(\w+)'$")
@@ -65,7 +65,7 @@ def _write_files(script: str) -> str:
         if not (match := _HEREDOC.match(line)):
             kept.append(line)
             continue
-        content = list(iter(lambda: next(lines), match[2]))  # noqa: B023
+        content = takewhile(match[2].__ne__, lines)
         Path(match[1]).write_text("\n".join(content) + "\n", encoding="utf-8")
     return "\n".join(kept)
 
