@@ -55,7 +55,7 @@ def bash(text: str, needs: str | None = None) -> Block:
         ("X=1 accelerate launch -m recllm.train demo rl.beams=3", "rl"),
         ("python -m benchmarks.nothing", "no such module"),
         ("make tset", "no target tset"),
-        ("pip install 'recllm[gpu]'", "no extra gpu"),
+        ("pip install '.[gpu]'", "no extra gpu"),
         ("reclm run demo", "no program"),
     ],
 )

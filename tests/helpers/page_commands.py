@@ -83,7 +83,7 @@ def _check(words: list[str], block: Block) -> Iterable[str]:
     if program in ("python", "accelerate") and "-m" in arguments:
         return _check_module(arguments[arguments.index("-m") + 1 :], block)
     if program == "pip":
-        named = re.findall(r"recllm\[([\w,-]+)\]", " ".join(arguments))
+        named = re.findall(r"(?:recllm|\.)\[([\w,-]+)\]", " ".join(arguments))
         extras = {extra for names in named for extra in names.split(",")}
         return [f"no extra {extra}" for extra in sorted(extras - _extras())]
     return []
