@@ -45,7 +45,7 @@ def test_a_beam_of_two_loses_an_item() -> None:
         ("a_3", "b_1"): {"c_0": 0.5, "c_9": 0.5},
         ("a_7", "b_15"): {"c_2": 0.9, "c_8": 0.1},
     }
-    beams = {(): 1.0}
+    beams: dict[tuple[str, ...], float] = {(): 1.0}
     for level in range(3):
         paths = {(*p, code): q * q2 for p, q in beams.items() for code, q2 in after[p].items()}
         for value in paths.values() if level else ():
