@@ -12,6 +12,7 @@ from pages import ROOT, Row, name_of, rows_of
 from recllm.config.loading import load_recipe, shipped_recipes, to_yaml
 
 PAGES = sorted((ROOT / "docs" / "recipes").glob("*.md"))
+SHIPPED = shipped_recipes()
 #: A setting of a recipe, as a table names it.
 SETTING = re.compile(r"`[a-z_]+(\.\w+)+`")
 
@@ -33,7 +34,7 @@ def test_settings_are_those_of_the_recipe_in_the_heading(page: Path) -> None:
     for row in settings_of(page):
         where = f"{name_of(page)}:{row.line}"
         named = re.search(r"`([^`]+)`", row.heading)
-        assert named and named[1] in shipped_recipes(), f"{where}: of which recipe?"
+        assert named and named[1] in SHIPPED, f"{where}: of which recipe?"
         value = resolved(named[1])
         for part in row.cells["setting"].strip("`").split("."):
             known = part if part in value else part.replace("_", "-")  # tasks go by both
@@ -45,5 +46,5 @@ def test_settings_are_those_of_the_recipe_in_the_heading(page: Path) -> None:
 
 def test_every_recipe_has_its_page() -> None:
     told = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    assert not [name for name in shipped_recipes() if f"`{name}`" not in told]
+    assert not [name for name in SHIPPED if f"`{name}`" not in told]
     assert sum(len(settings_of(page)) for page in PAGES) > 100
