@@ -37,8 +37,8 @@ def find_checkpoints(names: Sequence[str], *, dry_run: bool = False) -> dict[str
         UserError: a name is no checkpoint's, nothing that matches is one, or one is not whole.
     """
     from recllm.eval.checkpoints import find_checkpoint
-    from recllm.models.download import is_checkpoint_id
     from recllm.models.checkpoint_check import check_checkpoint
+    from recllm.models.download import is_checkpoint_id
 
     found: dict[str, Path] = {}
     for name in names:
