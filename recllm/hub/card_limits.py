@@ -32,9 +32,10 @@ def _popularity(beyond: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
             f"{number(found['popularity_bias'])}, where 1 is none."
         )
     if "coverage" in found:
+        share = quantity("coverage", found["coverage"])
         yield (
-            f"**Coverage.** {quantity('coverage', found['coverage'])} of the catalogue is among its "
-            "first recommendations to any user of the test rows; the rest it showed to nobody."
+            f"**Coverage.** {share} of the catalogue is among its first recommendations to any user"
+            " of the test rows; the rest it showed to nobody."
         )
 
 
