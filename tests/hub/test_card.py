@@ -1,10 +1,10 @@
 """The card: what it says is so, what is not known is said to be so, and no title can break it."""
 
 import re
-from html import unescape
 from pathlib import Path
 
 import pytest
+from cards import section, table
 from huggingface_hub import ModelCard, ModelCardData
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +12,6 @@ from provenances import (
     ESTIMATES,
     known,
     make_checkpoint,
-    make_manifest,
     make_metrics,
     make_recipe,
     trained_from,
@@ -46,24 +45,6 @@ HOSTILE = (
 TEXTS = st.one_of(st.sampled_from(HOSTILE), st.text(min_size=1, max_size=30))
 
 
-def section(card: str, title: str) -> str:
-    """The text under a heading."""
-    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", card, re.S | re.M)
-    assert found, title
-    return found[1]
-
-
-def table(text: str) -> list[list[str]]:
-    """The cells of every row of the tables in a text, as a reader sees them."""
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    return [
-        [re.sub(r"\\(.)", r"\1", unescape(cell.strip())) for cell in re.split(r"(?<!\\)\|", row)][
-            1:-1
-        ]
-        for row in rows
-    ]
-
-
 def test_its_metadata_are_the_metrics(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "model", tuning="lora")
     write_json(checkpoint / "adapter_config.json", {})
@@ -82,25 +63,6 @@ def test_its_metadata_are_the_metrics(tmp_path: Path) -> None:
     assert (hit.dataset_name, hit.dataset_type, hit.dataset_split) == ("simulated",) * 2 + ("test",)
     interval = metrics["metrics"]["hit@10"]["ci95"]
     assert hit.metric_args == {"ci95": interval, "rows": 2000, "exclude_history": True}
-
-
-def test_the_evaluation_stands_beside_every_baseline(tmp_path: Path) -> None:
-    provenance = known(make_recipe(tmp_path), metrics=make_metrics())
-    card = render_card(make_checkpoint(tmp_path / "model"), provenance, REPO, None)
-    evaluation = section(card, "Evaluation")
-    assert "Test split, 2,000 rows, full catalogue, items of the history excluded" in evaluation
-    head, _, model, popularity, covisitation = table(evaluation)
-    assert head == ["", "hit@5", "hit@10", "ndcg@5", "ndcg@10"]
-    assert model[:3] == ["this model", "**0.0400** [0.0300, 0.0500]", "0.0625 [0.0525, 0.0725]"]
-    assert popularity[:2] == ["popularity", "0.0200 [0.0100, 0.0300]"]
-    assert covisitation[2] == "**0.0700** [0.0600, 0.0800]"
-    assert r"above popularity: paired difference in hit@10 +0.0300" in evaluation
-    assert r"below covisitation: paired difference in hit@10 -0.0125" in evaluation
-    limits = section(card, "Limits")
-    assert (
-        "had 120 training interactions on average, what users took next 60: a ratio of 2" in limits
-    )
-    assert "7 test rows have a target without training interactions: hit@10 0.0200" in limits
 
 
 def test_a_bare_checkpoint_says_what_is_not_known(tmp_path: Path) -> None:
@@ -158,21 +120,6 @@ def test_one_from_scratch_says_so(tmp_path: Path) -> None:
     text = " ".join(section(card, "Base model and licence").split())
     assert "There is none: a qwen3 with 4 layers of width 32 and 1,000 parameters" in text
     assert ModelCard(card).data.base_model is None
-
-
-def test_a_run_of_reinforcement_learning(tmp_path: Path) -> None:
-    recipe = make_recipe(tmp_path, rl={"rewards": {"rank": 1.0}, "generations": 8})
-    rl = make_manifest("rl", steps=77)
-    card = render_card(
-        make_checkpoint(tmp_path / "m"), known(recipe, trained_from(None), rl), REPO, None
-    )
-    rows = dict(table(section(card, "Training")))
-    assert rows["reinforcement learning"] == "grpo, 8 items a prompt, rewards by weight: rank 1"
-    assert rows["reinforcement learning took"] == "77 steps; 2.5 min"
-    assert rows["fine-tuning took"].startswith("1,200 steps; 34,567 tokens; the best")
-    assert "with recllm 0.0.7 at commit `c0ffee`" in " ".join(section(card, "Training").split())
-    assert "reinforcement-learning" in (ModelCard(card).data.tags or [])
-    assert "methods of MiniOneRec, TIGER, GRPO" in section(card, "Citation")
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def test_nothing_of_the_machine_goes_along(
         trained_from(str(tmp_path / "base"), {"config.json": "0"}),
         make_manifest("report", {"recipe": to_yaml(recipe)}),
     ]
-    metrics = make_metrics() | {"perplexity": {"base": {"name": str(tmp_path / "base")}}}
+    metrics = make_metrics()
+    metrics["settings"]["candidates"] = {"file": str(tmp_path / "candidates.jsonl")}
     with caplog.at_level(logging.INFO):
         files = gather(checkpoint, known(recipe, *manifests, metrics=metrics), REPO, BASE)
     for name, file in files.items():
