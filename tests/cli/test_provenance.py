@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cards import metadata
 from command_line import recllm
-from huggingface_hub import ModelCard
 from provenances import make_recipe
 from tunable import save_base
 
@@ -216,7 +216,7 @@ def test_the_card_of_a_real_run_says_what_it_measured(
         assert str(tmp_path).encode() not in text, name
     card = files["README.md"]
     assert isinstance(card, bytes)
-    results = ModelCard(card.decode()).data.eval_results or []
+    results = metadata(card.decode()).eval_results or []
     assert found.metrics is not None
     assert {r.metric_type: r.metric_value for r in results} == {
         name: found.metrics["metrics"][name]["value"]

@@ -3,6 +3,8 @@
 import re
 from html import unescape
 
+from huggingface_hub import ModelCard, ModelCardData
+
 
 def section(card: str, title: str) -> str:
     """The text under a heading."""
@@ -20,3 +22,10 @@ def table(text: str) -> list[list[str]]:
         ]
         for row in rows
     ]
+
+
+def metadata(card: str) -> ModelCardData:
+    """What the Hub reads of a card, by its own client."""
+    data = ModelCard(card).data
+    assert isinstance(data, ModelCardData)
+    return data

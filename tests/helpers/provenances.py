@@ -92,6 +92,7 @@ def make_checkpoint(
     """
     folder.mkdir(parents=True)
     catalog = make_catalog(items=len(titles or ids or range(30)))
+    assert isinstance(catalog.sids, SidIndex)
     ids, titles = ids or catalog.items.ids, titles or catalog.items.titles
     sids = SidIndex(ids, catalog.sids.codes, CODES)
     write_catalog(folder, CatalogText(Items(pa.table({"item_id": ids, "title": titles})), sids))

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from cards import section, table
+from cards import metadata, section, table
 from huggingface_hub import ModelCard, ModelCardData
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -50,7 +50,7 @@ def test_its_metadata_are_the_metrics(tmp_path: Path) -> None:
     write_json(checkpoint / "adapter_config.json", {})
     metrics = make_metrics()
     provenance = known(make_recipe(tmp_path), trained_from("x"), metrics=metrics)
-    data = ModelCard(render_card(checkpoint, provenance, REPO, BASE)).data
+    data = metadata(render_card(checkpoint, provenance, REPO, BASE))
     assert (data.library_name, data.license) == ("recllm", "apache-2.0")
     assert (data.base_model, data["base_model_relation"]) == ("Qwen/Qwen2.5-0.5B", "adapter")
     assert {"recommender-system", "semantic-ids", "mine"} <= set(data.tags or [])
@@ -75,7 +75,7 @@ def test_a_bare_checkpoint_says_what_is_not_known(tmp_path: Path) -> None:
     assert "No licence is claimed" in card
     assert "how it ranks rare and\n  new items, is not known" in section(card, "Limits")
     assert "2 items, such as *Emma*, *Dune*" in card
-    data = ModelCard(card).data
+    data = metadata(card)
     assert data.license is None and data.base_model is None and data.eval_results is None
     assert "None" not in card and "Undefined" not in card
 
@@ -97,7 +97,7 @@ def test_an_adapter_names_its_base_and_licence(
     text = " ".join(section(card, "Base model and licence").split())
     assert "An adapter (qlora) of [Qwen/Qwen2.5-0.5B](https://huggingface.co/Qwen" in text
     assert "at commit `abc123`" in text and said in text
-    assert ModelCard(card).data.license == licence
+    assert metadata(card).license == licence
 
 
 def test_a_whole_model_names_what_it_was_fine_tuned_from(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_whole_model_names_what_it_was_fine_tuned_from(tmp_path: Path) -> None
     checkpoint = make_checkpoint(tmp_path / "model")
 
     def data_of(*manifests: Manifest, base: PublishedBase | None = None) -> ModelCardData:
-        return ModelCard(render_card(checkpoint, known(recipe, *manifests), REPO, base)).data
+        return metadata(render_card(checkpoint, known(recipe, *manifests), REPO, base))
 
     on_hub = data_of(trained_from("Qwen/Qwen3-0.6B"))
     assert (on_hub.base_model, on_hub["base_model_relation"]) == ("Qwen/Qwen3-0.6B", "finetune")
@@ -119,7 +119,7 @@ def test_one_from_scratch_says_so(tmp_path: Path) -> None:
     card = render_card(make_checkpoint(tmp_path / "model"), provenance, REPO, None)
     text = " ".join(section(card, "Base model and licence").split())
     assert "There is none: a qwen3 with 4 layers of width 32 and 1,000 parameters" in text
-    assert ModelCard(card).data.base_model is None
+    assert metadata(card).base_model is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_model_of_verdicts_is_not_said_to_recommend(tmp_path: Path) -> None:
     card = render_card(checkpoint, provenance, REPO, None)
     assert "whether a user will like an item: `Yes` or `No`" in card
     assert "recommend(" not in card and "recllm recommend" not in card
-    (result,) = ModelCard(card).data.eval_results or []
+    (result,) = metadata(card).eval_results or []
     assert (result.metric_type, result.metric_value) == ("auc", 0.6)
     assert result.task_name == "Preference prediction"
 
@@ -186,8 +186,9 @@ def test_no_title_or_name_breaks_it(
     card = render_card(checkpoint, known(recipe, metrics=metrics), REPO, None)
     card.encode("utf-8")
     parsed = ModelCard(card)
-    assert set(parsed.data.to_dict()) == {"library_name", "tags", "model-index"}
-    assert {r.metric_value for r in parsed.data.eval_results or []} < set(ESTIMATES.values())
+    data = metadata(card)
+    assert set(data.to_dict()) == {"library_name", "tags", "model-index"}
+    assert {r.metric_value for r in data.eval_results or []} < set(ESTIMATES.values())
     headings = re.findall(r"^#+ .*", parsed.text, re.M)
     assert headings == ["# books", *(f"## {title}" for title in SECTIONS)]
     assert {len(row) for row in table(section(parsed.text, "Data"))} == {2}

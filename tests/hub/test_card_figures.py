@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from cards import section, table
-from huggingface_hub import ModelCard
+from cards import metadata, section, table
 from provenances import (
     known,
     make_checkpoint,
@@ -64,7 +63,7 @@ def test_the_log_is_described_by_its_statistics_or_else_by_its_counts(tmp_path: 
 def test_a_log_of_the_hub_is_linked(tmp_path: Path) -> None:
     recipe = make_recipe(tmp_path, data={"source": "hub", "dataset": "some/log"})
     provenance = known(recipe, metrics=make_metrics())
-    data = ModelCard(render_card(make_checkpoint(tmp_path / "m"), provenance, REPO, None)).data
+    data = metadata(render_card(make_checkpoint(tmp_path / "m"), provenance, REPO, None))
     assert data.datasets == ["some/log"]
     assert {result.dataset_name for result in data.eval_results or []} == {"hub: some/log"}
 
@@ -91,5 +90,5 @@ def test_a_run_of_reinforcement_learning(tmp_path: Path) -> None:
     assert rows["reinforcement learning took"] == "77 steps; 2.5 min"
     assert rows["fine-tuning took"].startswith("1,200 steps; 34,567 tokens; the best")
     assert "with recllm 0.0.7 at commit `c0ffee`" in " ".join(section(card, "Training").split())
-    assert "reinforcement-learning" in (ModelCard(card).data.tags or [])
+    assert "reinforcement-learning" in (metadata(card).tags or [])
     assert "methods of MiniOneRec, TIGER, GRPO" in section(card, "Citation")
