@@ -15,8 +15,8 @@ from recllm.errors import UserError
 from recllm.eval.comparison import Comparison, Origin, compare, group_seeds
 from recllm.eval.estimates import Bootstrap, headline_names
 from recllm.eval.protocols import protocol_of
-from recllm.eval.report.formats import beside_base, outside_catalogue, with_interval
 from recllm.models.references import DESCRIPTION
+from recllm.results.formats import beside_base, outside_catalogue, with_interval
 
 COLUMNS = ("hit@10", "ndcg@10", "auc")
 
