@@ -24,6 +24,13 @@ def test_commands_are_those_that_there_are(page: Path, tmp_path: Path) -> None:
 
 
 @every_page
+def test_python_can_be_read(page: Path) -> None:
+    for block in blocks_of(page):
+        if block.language == "python":
+            compile(block.text, str(block), "exec")
+
+
+@every_page
 def test_links_lead_somewhere(page: Path) -> None:
     for line, link in links_of(page):
         if link.startswith(("https://", "http://")):
