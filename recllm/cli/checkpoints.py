@@ -37,7 +37,7 @@ def find_checkpoints(names: Sequence[str], *, dry_run: bool = False) -> dict[str
         UserError: a name is no checkpoint's, nothing that matches is one, or one is not whole.
     """
     from recllm.eval.checkpoints import find_checkpoint
-    from recllm.hub.download import is_checkpoint_id
+    from recllm.models.download import is_checkpoint_id
     from recllm.models.checkpoint_check import check_checkpoint
 
     found: dict[str, Path] = {}
@@ -150,7 +150,7 @@ def _evaluate(
 
 
 def _from_hub(name: str, dry_run: bool) -> Path:
-    from recllm.hub.download import download_checkpoint, find_description
+    from recllm.models.download import download_checkpoint, find_description
 
     try:
         return find_description(name) if dry_run else download_checkpoint(name)

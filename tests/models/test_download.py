@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from local_hub import COMMIT, LocalHub, local_hub
 from small_models import make_model
 
-from recllm.hub.download import download_checkpoint, is_checkpoint_id
+from recllm.models.download import download_checkpoint, is_checkpoint_id
 from recllm.models.references import DESCRIPTION
 
 RECIPE = """
@@ -136,7 +136,7 @@ def test_a_dry_run_downloads_no_weights(hub: LocalHub, recipe: str, tmp_path: Pa
         (404, "RepoNotFound", "the Hub has no repository ann/shop that may be read"),
         (401, "GatedRepo", "ann/shop is gated: accept its conditions on its page"),
         (403, "GatedRepo", "ann/shop is gated: accept its conditions on its page"),
-        (403, "", "the Hub refuses to show it to this account"),
+        (403, "", "the Hub refuses this to this account"),
         (503, "", "the Hub cannot be reached: "),
     ],
 )
