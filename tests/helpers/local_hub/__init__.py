@@ -1,7 +1,6 @@
 """A small stand-in of the Hugging Face Hub: what its client asks to up- and download a model.
 
-It answers as a server without Xet: set HF_HUB_DISABLE_XET for the client, which takes the server
-for one with Xet wherever it has the library.
+It answers as a server without Xet, which the client has to be told of: `client` does.
 """
 
 from local_hub.hub import TOKEN, Fault, LocalHub

@@ -40,7 +40,8 @@ def local_hub() -> Iterator[LocalHub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     hub.url = f"http://127.0.0.1:{server.server_port}"
     hub.storage = f"http://localhost:{server.server_port}"
-    thread = Thread(target=server.serve_forever, daemon=True)
+    # It looks that often, in seconds, whether it is to end.
+    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield hub
