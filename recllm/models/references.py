@@ -25,17 +25,6 @@ def file_hashes(folder: Path) -> dict[str, str]:
     return {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
 
 
-def tokenizer_source(name: str) -> str:
-    """Where a model's tokenizer is: with an adapter, or where it brings none, with its base.
-
-    Raises:
-        UserError: an adapter names no base.
-    """
-    while is_adapter(name) and not (Path(name) / "tokenizer_config.json").is_file():
-        name = BaseReference.of_adapter(Path(name)).name
-    return name
-
-
 @dataclass(frozen=True)
 class BaseReference:
     """The model that an adapter belongs to.
