@@ -64,19 +64,29 @@ def published_base(
         return _on_hub(base.name, base.revision, ask=ask)
     if given is None or is_adapter(base.name):
         raise UserError(_for_nobody_else(checkpoint, base.name))
-    name, _, revision = given.partition("@")
+    name, revision = _parts(given)
     if not HUB_ID.match(name) or Path(name).is_dir():
-        raise UserError(f"--base: expected user/name or user/name@revision on the Hub: {given!r}")
-    return _on_hub(name, revision or None, ask=ask, same_as=Path(base.name))
+        raise UserError(
+            f"--base: expected user/name or user/name@revision on the Hub, found {given!r}"
+        )
+    return _on_hub(name, revision, ask=ask, same_as=Path(base.name))
 
 
-def licence_of(name: str, revision: str | None = None) -> str | None:
-    """The licence that a model's repository on the Hub states; None where it cannot be asked."""
+def base_of_whole(name: str) -> PublishedBase | None:
+    """The model on the Hub that a whole model was fine-tuned from; None where it cannot be asked.
+
+    Nobody needs it to use the model: that it is gone, or cannot be reached, is only logged.
+    """
     try:
-        return _stated_licence(_model_info(name, revision))
+        return _on_hub(*_parts(name), ask=True)
     except (UserError, NetworkError) as error:
-        log.info("the licence of %s is not known: %s", name, error)
+        log.warning("%s; the card tells nothing of its licence", error)
         return None
+
+
+def _parts(name: str) -> tuple[str, str | None]:
+    repo, _, revision = name.partition("@")
+    return repo, revision or None
 
 
 def _on_hub(
@@ -93,7 +103,8 @@ def _on_hub(
     if same_as is not None:
         _require_same_weights(info, same_as)
     assert info.sha is not None  # that of a model's own page is always told
-    return PublishedBase(name, info.sha, _stated_licence(info))
+    stated = None if info.card_data is None else info.card_data.get("license")
+    return PublishedBase(name, info.sha, stated if isinstance(stated, str) else None)
 
 
 def _model_info(name: str, revision: str | None) -> "ModelInfo":
@@ -101,11 +112,6 @@ def _model_info(name: str, revision: str | None) -> "ModelInfo":
 
     with explaining(f"the base {name}: ", name, revision, unreachable=NetworkError):
         return HfApi().model_info(name, revision=revision, files_metadata=True)
-
-
-def _stated_licence(info: "ModelInfo") -> str | None:
-    stated = None if info.card_data is None else info.card_data.get("license")
-    return stated if isinstance(stated, str) else None
 
 
 def _require_same_weights(info: "ModelInfo", folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import recllm
 from recllm.errors import NetworkError, UserError
 from recllm.hub.remote_files import same_content, size_of
-from recllm.models.download import FILES, is_checkpoint_id
+from recllm.models.download import FILES, NOT_STORY, STORY, is_checkpoint_id
 from recllm.models.hub_errors import LOG_IN, explain, explaining, find_hub_error, is_silence
 from recllm.models.references import DESCRIPTION
 
@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 
 #: What a repository may hold before the first push: the Hub's own file, and a card.
 NOBODYS = {".gitattributes", "README.md"}
-#: What earlier pushes may have left at the top, but the card, which is always there, and in a
-#: folder.
-PUSHED, PUSHED_BELOW = (*FILES, "recipe.yaml"), "manifests/*.json"
 COMMIT_ID = re.compile(r"[0-9a-f]{40}")
 #: The Hub says so where another commit has come in between.
 CONFLICT = 412
@@ -137,9 +134,10 @@ def _asked(repo: str) -> str:
 
 
 def _is_of_a_push(path: str) -> bool:
-    if "/" in path:
-        return path.count("/") == 1 and fnmatch(path, PUSHED_BELOW)
-    return any(fnmatch(path, pattern) for pattern in PUSHED)
+    """Whether a file is of the kinds that are pushed: a checkpoint's, or of its story."""
+    if any(fnmatch(path, pattern) for pattern in STORY):
+        return not fnmatch(path, NOT_STORY[0])
+    return any(fnmatch(path, pattern) for pattern in FILES) and "/" not in path
 
 
 def _open_repository(api: "HfApi", repo: str, private: bool) -> "ModelInfo":

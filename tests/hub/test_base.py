@@ -10,7 +10,7 @@ from local_hub.repositories import File
 from safetensors.numpy import save_file
 
 from recllm.errors import NetworkError, UserError
-from recllm.hub.base import PublishedBase, licence_of, published_base
+from recllm.hub.base import PublishedBase, base_of_whole, published_base
 from recllm.models.references import BaseReference
 
 CARD = b"---\nlicense: mit\n---\n"
@@ -157,7 +157,7 @@ def test_asking_nobody(hub: LocalHub, adapter: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "kind", "said"),
+    "refusal",
     [
         ((404, "RepoNotFound"), UserError, "the base eve/base: the Hub has no repository eve/base"),
         ((403, "GatedRepo"), UserError, "the Hub's repository eve/base is gated: accept its"),
@@ -166,18 +166,23 @@ def test_asking_nobody(hub: LocalHub, adapter: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_the_hub_refuses(
-    hub: LocalHub, adapter: Path, refusal: tuple[int, str], kind: type, said: str
-) -> None:
-    hub.faults = [Fault("GET", "/api/models/eve/base", *refusal)]
+    hub: LocalHub, adapter: Path, caplog: pytest.LogCaptureFixture,
+    refusal: tuple[tuple[int, str], type, str],
+) -> None:  # fmt: skip
+    (status, code), kind, said = refusal
+    hub.faults = [Fault("GET", "/api/models/eve/base", status, code)]
     with pytest.raises(kind) as error:
         published_base(adapter, "eve/base")
     assert said in str(error.value) and "\n" not in str(error.value)
-    assert licence_of("eve/base") is None
+    caplog.clear()
+    assert base_of_whole("eve/base") is None
+    assert said in caplog.text and "nothing of its licence" in caplog.text
 
 
-def test_the_licence_that_a_repository_states(hub: LocalHub, base: Path) -> None:
+def test_what_a_whole_model_was_fine_tuned_from(hub: LocalHub, base: Path) -> None:
     del base
-    assert licence_of("eve/base") == licence_of("eve/base", commit(hub)) == "mit"
-    hub.repos["eve/two"] = Repository.new({"README.md": b"---\nlicense: [mit, bsd]\n---\n"})
-    hub.repos["eve/none"] = Repository.new({"config.json": b"{}"})
-    assert licence_of("eve/two") is None and licence_of("eve/none") is None
+    first = PublishedBase("eve/base", commit(hub), "mit")
+    assert base_of_whole("eve/base") == base_of_whole(f"eve/base@{first.revision}") == first
+    for name, card in {"two": b"---\nlicense: [mit, bsd]\n---\n", "none": b"# A model"}.items():
+        hub.repos[f"eve/{name}"] = made = Repository.new({"README.md": card})
+        assert base_of_whole(f"eve/{name}") == PublishedBase(f"eve/{name}", made.head.oid, None)

@@ -1,6 +1,7 @@
 """`recllm push`: a trained recommender onto the Hugging Face Hub."""
 
 import logging
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,16 +11,20 @@ import click
 from recllm.artifacts.atomic import write_text
 from recllm.artifacts.storage import writing
 from recllm.cli.interruption import explaining
+from recllm.cli.run_folder import EXTENDED
 from recllm.errors import UserError
 
 if TYPE_CHECKING:
-    from recllm.config.hub_section import HubSection
+    from recllm.hub.base import PublishedBase
+    from recllm.hub.provenance import Provenance
     from recllm.hub.upload import Pushed
 
 log = logging.getLogger(__name__)
 
 #: Where a dry run writes the card, in RUN.
 CARD_HERE = "card.md"
+#: How many items the command has that is shown in the end.
+ITEMS_SHOWN = 2
 
 
 @click.command()
@@ -34,8 +39,8 @@ CARD_HERE = "card.md"
 )
 @click.option("--dry-run", is_flag=True, help="List the files and write the card; ask nobody.")
 def push(
-    run: str,
     *,
+    run: str,
     repo: str | None,
     private: bool,
     revision: str | None,
@@ -49,21 +54,22 @@ def push(
     """
     checkpoint = _checkpoint(run)
     from recllm.cli.provenance import find_provenance
-    from recllm.hub.base import published_base
     from recllm.hub.contents import gather
     from recllm.hub.upload import require_login, require_repo_name, upload
     from recllm.models.checkpoint_check import check_checkpoint
 
     provenance = find_provenance(Path(run))
-    hub = None if provenance.recipe is None else provenance.recipe.hub
-    repo = _repository(repo, hub)
+    hub = provenance.recipe.hub if provenance.recipe else None
+    repo = repo or (hub.repo if hub else None)
+    if repo is None:
+        raise UserError("--repo: expected user/name, where to push to, found none; give it")
     require_repo_name(repo)
     if not dry_run:
         require_login()
     check_checkpoint(checkpoint)
     said = f"interrupted in push; {repo} is as it was, or has the whole push: it is one commit"
     with explaining(lambda: said):
-        found = published_base(checkpoint, base, ask=not dry_run)
+        found = _base(checkpoint, provenance, base, ask=not dry_run)
         files = gather(checkpoint, provenance, repo, found)
         if dry_run:
             _show(Path(run), repo, files)
@@ -72,16 +78,15 @@ def push(
         pushed = upload(files, repo, private=private, revision=revision)
     click.echo(_summary(pushed, repo))
     name = repo if revision is None else f"{repo}@{revision}"
-    click.echo(f"try it: recllm recommend {name} --history {','.join(_some_items(checkpoint))}")
+    click.echo(f"try it: recllm recommend {name} --history {_some_items(checkpoint)}")
 
 
 def _checkpoint(run: str) -> Path:
     """The folder of the checkpoint that is pushed.
 
     Raises:
-        UserError: it is none, or something on the Hub.
+        UserError: it is none, or not here but on the Hub.
     """
-    from recllm.cli.run_folder import EXTENDED
     from recllm.models.checkpoint_ids import checkpoint_folder
     from recllm.models.download import is_checkpoint_id
     from recllm.models.plain import is_plain
@@ -91,7 +96,7 @@ def _checkpoint(run: str) -> Path:
     if not folder.exists() and is_checkpoint_id(run):
         raise UserError(
             f"{run}: expected the folder of a run or of a checkpoint to push, and there is none; "
-            f"if you mean what the Hub has, fetch it first: recllm pull {run} DEST"
+            f"if the Hub has it, fetch it first: recllm pull {run} DEST"
         )
     found = checkpoint_folder(folder)
     if is_plain(found):
@@ -105,11 +110,16 @@ def _checkpoint(run: str) -> Path:
     return found
 
 
-def _repository(given: str | None, hub: "HubSection | None") -> str:
-    name = given or (hub.repo if hub else None)
-    if name is None:
-        raise UserError("--repo: expected user/name, where to push to, found none; give it")
-    return name
+def _base(
+    checkpoint: Path, provenance: "Provenance", given: str | None, *, ask: bool
+) -> "PublishedBase | None":
+    """The model that the checkpoint needs, or, where it is whole, was fine-tuned from."""
+    from recllm.hub.base import base_of_whole, published_base
+    from recllm.models.references import is_adapter
+
+    if is_adapter(checkpoint) or given is not None or not provenance.fine_tuned_from:
+        return published_base(checkpoint, given, ask=ask)
+    return base_of_whole(provenance.fine_tuned_from) if ask else None
 
 
 def _show(run: Path, repo: str, files: Mapping[str, Path | bytes]) -> None:
@@ -118,16 +128,17 @@ def _show(run: Path, repo: str, files: Mapping[str, Path | bytes]) -> None:
     from recllm.hub.remote_files import size_of
 
     sizes = {name: size_of(content) for name, content in sorted(files.items())}
-    width = len(f"{sum(sizes.values()):,}")
-    click.echo(f"would push to {repo}, asking nobody now what it has already (bytes)")
+    total = f"{sum(sizes.values()):,}"
+    click.echo(f"would push to {repo}, all but what it has already (in bytes)")
     for name, size in sizes.items():
-        click.echo(f"  {size:>{width},}  {name}")
-    click.echo(f"  {sum(sizes.values()):>{width},}  in all")
+        click.echo(f"  {size:>{len(total)},}  {name}")
+    click.echo(f"  {total}  in all, {len(sizes)} files")
     card = files[CARD]
     assert isinstance(card, bytes)
     with writing(run, "RUN"):
         write_text(run / CARD_HERE, card.decode())
-    click.echo(f"the card: {run / CARD_HERE}")
+    click.echo(f"the card, to be looked at: {run / CARD_HERE}")
+    click.echo("nobody was asked: the licence of a base on the Hub is filled in when it is pushed")
 
 
 def _summary(pushed: "Pushed", repo: str) -> str:
@@ -141,8 +152,9 @@ def _summary(pushed: "Pushed", repo: str) -> str:
     return f"{pushed.url}: {counts}"
 
 
-def _some_items(checkpoint: Path, count: int = 2) -> list[str]:
+def _some_items(checkpoint: Path) -> str:
+    """A history of items of the catalogue, as a command takes it."""
     from recllm.catalog.items import Items
     from recllm.models.checkpoint_files import ITEMS_FILE
 
-    return Items.read(checkpoint / ITEMS_FILE).ids[:count]
+    return shlex.quote(",".join(Items.read(checkpoint / ITEMS_FILE).ids[:ITEMS_SHOWN]))
