@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,19 +30,6 @@ cache_dir: {folder}/cache
 output_dir: {folder}/run
 """
 UNWANTED = ("pytorch_model.bin", "training_args.pickle", "README.md", "other/config.json")
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    """A hub that the client of this process asks."""
-    with local_hub() as found:
-        monkeypatch.setattr(constants, "ENDPOINT", found.url)
-        url = f"{found.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr("time.sleep", lambda _: None)  # between the client's attempts
-        yield found
 
 
 def make_checkpoint(folder: Path) -> Path:
