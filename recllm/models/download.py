@@ -112,10 +112,10 @@ def find_description(name: str) -> Path:
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     repo, revision = split_id(name)
-    is_here = try_to_load_from_cache(repo, DESCRIPTION, revision=revision)
-    if not is_here and not constants.HF_HUB_OFFLINE:  # it may take a while until it is given up
-        log.info("%s: asking the Hugging Face Hub", name)
     with explaining(f"{name}: ", repo, revision):
+        is_here = try_to_load_from_cache(repo, DESCRIPTION, revision=revision)
+        if not is_here and not constants.HF_HUB_OFFLINE:  # it may take a while to give it up
+            log.info("%s: asking the Hugging Face Hub", name)
         try:
             return Path(hf_hub_download(repo, DESCRIPTION, revision=revision)).parent
         except RemoteEntryNotFoundError:

@@ -80,6 +80,8 @@ def explain(error: Exception, repo: str, revision: str | None = None) -> str:
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return f"the Hub's repository {repo} has no revision {revision or 'main'}; check the name"
+    if isinstance(error, errors.RemoteEntryNotFoundError):
+        return f"the Hub's repository {repo} lacks a file: {' '.join(str(error).split())}"
     return _explain_silence(error)
 
 

@@ -61,28 +61,33 @@ def find_commit(name: str, revision: str | None = None) -> str | None:
 
 
 def _description(place: Place) -> Path | None:
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError, HTTPError
 
     if place.name.count("/") != 1:  # the Hub's old names, and folders that are gone
         return None
-
-    def is_cached(file: str) -> Any:
-        return try_to_load_from_cache(place.name, file, revision=place.revision)
-
-    found = is_cached(DESCRIPTION)
-    if found is None and constants.HF_HUB_OFFLINE:
-        return None
-    if found is None and any(isinstance(is_cached(file), str) for file in (WHOLE, ADAPTER)):
-        return None
-    if not isinstance(found, str | None):  # known not to be there
-        return None
     try:
-        return Path(hf_hub_download(place.name, DESCRIPTION, revision=place.revision))
+        return _cached_description(place)
     except (HFValidationError, HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's
         return None  # whoever loads the model says what is wrong with it
+
+
+def _cached_description(place: Place) -> Path | None:
+    """The file in the Hub's cache, downloaded where it may be missing there."""
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+
+    def cached(file: str) -> Any:
+        return try_to_load_from_cache(place.name, file, revision=place.revision)
+
+    found = cached(DESCRIPTION)
+    if found is None and constants.HF_HUB_OFFLINE:
+        return None
+    if found is None and any(isinstance(cached(file), str) for file in (WHOLE, ADAPTER)):
+        return None
+    if not isinstance(found, str | None):  # known not to be there
+        return None
+    return Path(hf_hub_download(place.name, DESCRIPTION, revision=place.revision))
 
 
 def identity(name: str) -> dict[str, str] | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from command_line import Outcome, recllm
-from local_hub import TOKEN, Fault, LocalHub, Repository, local_hub
-from local_hub.client import ask
+from hub_client import asked_hub, log_in
+from local_hub import TOKEN, Fault, LocalHub, Repository
 from tunable import disturb, make_section, save_base, tune
 
 from recllm.config.loading import load_recipe, to_yaml
@@ -18,8 +18,8 @@ ROW = re.compile(r" +([\d,]+)  (\S+)")
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
     """A hub that the client of this process asks, logged in as `ann`."""
-    with local_hub() as found:
-        ask(found.url, tmp_path / "home", monkeypatch, token=TOKEN)
+    with asked_hub(tmp_path / "hub", monkeypatch) as found:
+        log_in(monkeypatch)
         yield found
 
 
@@ -74,7 +74,7 @@ def test_what_is_pushed_recommends_the_same(hub: LocalHub, base: Path, tmp_path:
     url, tried = outcome.out.splitlines()
     assert url.startswith(f"{hub.url}/ann/shop/commit/{repository.head.oid}: ")
     assert repository.private
-    assert tried == "try it: recllm recommend ann/shop --history id0,id1"
+    assert tried == "try: recllm recommend ann/shop --history id0,id1"
     assert recommended("ann/shop").out == recommended(str(run)).out
     assert b"ann/shop" in repository.head.files["README.md"].content
     again = recllm("push", str(run), "--repo", "ann/shop")

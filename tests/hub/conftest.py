@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_hub import TOKEN, LocalHub, local_hub
-from local_hub.client import ask
+from hub_client import asked_hub, log_in
+from local_hub import LocalHub
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
     """A hub that the client of this process asks, logged in as `ann`."""
-    with local_hub() as found:
-        ask(found.url, tmp_path / "home", monkeypatch, token=TOKEN)
+    with asked_hub(tmp_path / "hub", monkeypatch) as found:
+        log_in(monkeypatch)
         yield found
 
 

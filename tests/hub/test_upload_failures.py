@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hub_client import ask, log_in
 from huggingface_hub import constants
 from local_hub import TOKEN, Fault, LocalHub, Repository
-from local_hub.client import ask, log_in
 
 from recllm.errors import NetworkError, UserError
 from recllm.hub.upload import Pushed, upload
@@ -149,10 +149,8 @@ def test_without_a_login_nobody_is_asked(
     assert not hub.requests
 
 
-def test_nobody_listens(
-    hub: LocalHub, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ask("http://127.0.0.1:9", tmp_path, monkeypatch, token=TOKEN)  # the port of `discard`
+def test_nobody_listens(hub: LocalHub, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask("http://127.0.0.1:9", monkeypatch)  # the port of `discard`
     with pytest.raises(NetworkError) as error:
         push(files)
     check_line(error, "the Hub cannot be reached: ")

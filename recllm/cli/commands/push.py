@@ -1,7 +1,6 @@
 """`recllm push`: a trained recommender onto the Hugging Face Hub."""
 
 import logging
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from recllm.artifacts.atomic import write_text
 from recllm.artifacts.storage import writing
 from recllm.cli.interruption import explaining
 from recllm.cli.run_folder import EXTENDED
+from recllm.cli.suggestion import command_to_try
 from recllm.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 
 #: Where a dry run writes the card, in RUN.
 CARD_HERE = "card.md"
-#: How many items the command has that is shown in the end.
-ITEMS_SHOWN = 2
 
 
 @click.command()
@@ -57,6 +55,7 @@ def push(
     from recllm.hub.contents import gather
     from recllm.hub.upload import require_login, require_repo_name, upload
     from recllm.models.checkpoint_check import check_checkpoint
+    from recllm.models.checkpoint_files import load_renderer
 
     provenance = find_provenance(Path(run))
     hub = provenance.recipe.hub if provenance.recipe else None
@@ -78,7 +77,7 @@ def push(
         pushed = upload(files, repo, private=private, revision=revision)
     click.echo(_summary(pushed, repo))
     name = repo if revision is None else f"{repo}@{revision}"
-    click.echo(f"try it: recllm recommend {name} --history {_some_items(checkpoint)}")
+    click.echo(f"try: {command_to_try(name, load_renderer(checkpoint))}")
 
 
 def _checkpoint(run: str) -> Path:
@@ -150,11 +149,3 @@ def _summary(pushed: "Pushed", repo: str) -> str:
     if pushed.deleted:
         counts += f", deleted of an earlier push: {', '.join(pushed.deleted)}"
     return f"{pushed.url}: {counts}"
-
-
-def _some_items(checkpoint: Path) -> str:
-    """A history of items of the catalogue, as a command takes it."""
-    from recllm.catalog.items import Items
-    from recllm.models.checkpoint_files import ITEMS_FILE
-
-    return shlex.quote(",".join(Items.read(checkpoint / ITEMS_FILE).ids[:ITEMS_SHOWN]))

@@ -1,6 +1,6 @@
 """A small stand-in of the Hugging Face Hub: what its client asks to up- and download a model.
 
-It answers as a server without Xet, which the client has to be told of: `client` does.
+It answers as a server without Xet, which the client has to be told of: `hub_client` does.
 """
 
 from local_hub.hub import TOKEN, Fault, LocalHub
