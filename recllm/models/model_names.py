@@ -96,15 +96,20 @@ def identity(name: str) -> dict[str, str] | None:
     return None if commit is None else {"commit": commit}
 
 
-def reference(name: str, commit: str | None) -> BaseReference:
-    """The model of a name, for an adapter that is trained on it.
-
-    Args:
-        commit: that it was loaded from, where that was the Hub.
-    """
+def reference(name: str) -> BaseReference:
+    """The model of a name, which has been loaded, for an adapter that is trained on it."""
     if Path(name).is_dir():
         return BaseReference.of(name)
-    return BaseReference(_on_hub(name, None).name, find_commit(name) or commit)
+    place = _on_hub(name, None)
+    return BaseReference(place.name, find_commit(name) or _loaded_commit(place))
+
+
+def _loaded_commit(place: Place) -> str | None:
+    """The commit that a model of the Hub's cache is of."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(place.name, WHOLE, revision=place.revision)
+    return Path(found).parent.name if isinstance(found, str) else None
 
 
 def tokenizer_source(name: str) -> Place:

@@ -22,6 +22,7 @@ def asked_hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # it keeps its first endpoint
         monkeypatch.setattr("time.sleep", lambda _: None)  # between the client's attempts
         yield found
     forget()
