@@ -16,7 +16,7 @@ from recllm.data_prep.prompts import tokenizer_identity
 from recllm.errors import UserError
 from recllm.models.checkpoint_files import check_same_sids
 from recllm.models.checkpoint_ids import named_checkpoint, named_identity
-from recllm.models.model_names import Place, find_commit, find_model
+from recllm.models.model_names import Place, find_commit, find_model, require_bases
 from recllm.models.recommender import Recommender
 from recllm.models.references import BaseReference, file_hashes
 from recllm.models.tokenizers import load_tokenizer_of
@@ -150,3 +150,18 @@ def test_a_plain_adapters_base_keeps_its_revision(hub: LocalHub, tmp_path: Path)
     (tmp_path / "adapter/adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="org/base has no revision v9"):
         load_tokenizer_of(str(tmp_path / "adapter"))
+
+
+def test_a_base_that_is_gone_is_said_before_any_work(hub: LocalHub, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    tune(make_section(save_base(tmp_path / "base"))).save(folder)
+    name_base(folder, "org/base")
+    hub.repos["org/base"] = tmp_path / "base"
+    require_bases(folder)
+    assert hub.sent == ["config.json"]
+    hub.repos.clear()
+    require_bases(folder)  # what is in the cache is enough
+    name_base(folder, "org/gone")
+    said = f"^{folder}: the base of this adapter, org/gone: the Hub has no repository org/gone"
+    with pytest.raises(UserError, match=said):
+        require_bases(folder)
