@@ -67,7 +67,7 @@ def load_backbone(
     extend_vocabulary(model, known, size, seed, means)
     sids = None if catalog is None else catalog.sids
     rows = np.concatenate(sid_token_ids(tokenizer, sids)) if isinstance(sids, SidIndex) else []
-    base = reference(section.name, getattr(model.config, "_commit_hash", None))
+    base = reference(section.name)
     return prepare_for_tuning(model, section, [int(row) for row in rows], base)
 
 

@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from recllm.errors import UserError
 from recllm.models.hub_errors import explaining
@@ -23,6 +26,13 @@ CODE = ("*.py",)
 #: How a checkpoint was made and how well it does: the card, the recipe, the stages' manifests.
 STORY = ("README.md", "recipe.yaml", "manifests/*.json")
 NOT_STORY = ("*/*/*",)
+
+
+class _Bar(tqdm):
+    """Shown on a terminal alone, and gone when it is full."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options | {"disable": None, "leave": False})
 
 
 def is_checkpoint_id(name: str) -> bool:
@@ -96,7 +106,11 @@ def _download(
     from huggingface_hub import snapshot_download
 
     found = snapshot_download(
-        repo, revision=revision, allow_patterns=list(allowed), ignore_patterns=list(ignored)
+        repo,
+        revision=revision,
+        allow_patterns=list(allowed),
+        ignore_patterns=list(ignored),
+        tqdm_class=_Bar,
     )
     return Path(found)
 

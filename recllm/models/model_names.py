@@ -10,6 +10,7 @@ from typing import Any
 
 from recllm.config.model_section import ADAPTER, WHOLE
 from recllm.models.download import download_checkpoint
+from recllm.models.hub_errors import explaining
 from recllm.models.references import DESCRIPTION, BaseReference, is_adapter
 
 
@@ -96,15 +97,38 @@ def identity(name: str) -> dict[str, str] | None:
     return None if commit is None else {"commit": commit}
 
 
-def reference(name: str, commit: str | None) -> BaseReference:
-    """The model of a name, for an adapter that is trained on it.
-
-    Args:
-        commit: that it was loaded from, where that was the Hub.
-    """
+def reference(name: str) -> BaseReference:
+    """The model of a name, which has been loaded, for an adapter that is trained on it."""
     if Path(name).is_dir():
         return BaseReference.of(name)
-    return BaseReference(_on_hub(name, None).name, find_commit(name) or commit)
+    place = _on_hub(name, None)
+    return BaseReference(place.name, find_commit(name) or _loaded_commit(place))
+
+
+def _loaded_commit(place: Place) -> str | None:
+    """The commit that a model of the Hub's cache is of."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(place.name, WHOLE, revision=place.revision)
+    return Path(found).parent.name if isinstance(found, str) else None
+
+
+def require_bases(folder: Path) -> None:
+    """Refuse an adapter whose base on the Hub cannot be had, before any work is done with it.
+
+    Raises:
+        UserError: it cannot.
+    """
+    from huggingface_hub import hf_hub_download
+
+    while is_adapter(folder):
+        base = BaseReference.of_adapter(folder)
+        place = find_model(base.name, base.revision)
+        if not Path(place.name).is_dir():
+            said = f"{folder}: the base of this adapter, {place.name}: "
+            with explaining(said, place.name, place.revision):
+                hf_hub_download(place.name, WHOLE, revision=place.revision)
+        folder = Path(place.name)
 
 
 def tokenizer_source(name: str) -> Place:

@@ -229,7 +229,8 @@ class Recommender:
         """
         name = name if revision is None else f"{name}@{revision}"
         folder = checkpoint_folder(name, code=trust_remote_code)
-        require_files(folder)
+        with reading(folder):  # a description of another format is said first
+            require_files(folder)
         return cls.load(folder, dtype, trust_remote_code)
 
     @classmethod

@@ -40,16 +40,9 @@ class BaseReference:
     fingerprint: str | None = None
 
     @classmethod
-    def of(cls, name: str, revision: str | None = None) -> "BaseReference":
-        """The model `name`, as it is now; a folder by its absolute path.
-
-        Args:
-            revision: the commit that a model of the Hub was loaded from.
-        """
-        folder = Path(name)
-        if not folder.is_dir():
-            return cls(name, revision)
-        return cls(str(folder.resolve()), None, fingerprint(folder))
+    def of(cls, folder: str | Path) -> "BaseReference":
+        """The model in a folder, as it is now, by its absolute path."""
+        return cls(str(Path(folder).resolve()), None, fingerprint(Path(folder)))
 
     @classmethod
     def of_adapter(cls, folder: Path) -> "BaseReference":

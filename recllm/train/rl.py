@@ -97,7 +97,7 @@ class Rl(TrainingStage):
         section = ModelSection(name=folder, tuning="lora", lora=self._section.lora)
         tokens = [a.tolist() for a in recommender.trie.alphabets]
         rows = sorted({token for level in tokens for token in level})
-        base = BaseReference.of(folder, None)
+        base = BaseReference.of(folder)
         model = prepare_for_tuning(recommender.model, section, rows, base)
         return replace(recommender, model=model)
 

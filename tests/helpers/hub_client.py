@@ -25,6 +25,7 @@ def asked_hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
         monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # it keeps its first endpoint
         monkeypatch.setattr("time.sleep", lambda _: None)  # between the client's attempts
         yield found
     forget()

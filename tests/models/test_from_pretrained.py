@@ -14,6 +14,7 @@ from tunable import disturb, make_section, save_base, tune
 
 from recllm import Recommendation, Recommender
 from recllm.errors import UserError
+from recllm.models.checkpoint_ids import checkpoint_folder
 from recllm.models.references import DESCRIPTION
 
 HISTORIES = [["id1", "id2"], ["id7"], ["id3"] * 6]
@@ -53,6 +54,8 @@ def test_one_checkpoint_by_all_its_names(hub: LocalHub, tmp_path: Path) -> None:
     hub.repos["ann/shop"] = folder
     first = ranked(folder)
     assert not hub.sent
+    shutil.copytree(folder, tmp_path / "run" / "extended")  # has to be named itself
+    assert checkpoint_folder(tmp_path / "run") == folder
     assert ranked(str(folder)) == ranked(tmp_path / "run") == first
     for name in ("ann/shop", "ann/shop@v1", f"ann/shop@{COMMIT}"):
         assert ranked(name) == first
@@ -161,10 +164,3 @@ def test_a_missing_name_is_said() -> None:
 
     with pytest.raises(AttributeError, match="'recllm' has no attribute 'Recomender'"):
         recllm.Recomender  # type: ignore[attr-defined]  # noqa: B018
-
-
-def test_a_run_shows_its_model_though_it_has_an_extension(tmp_path: Path) -> None:
-    folder = save_whole(tmp_path / "run" / "model")
-    shutil.copytree(folder, tmp_path / "run" / "extended")
-    (tmp_path / "run" / "extended" / DESCRIPTION).unlink()
-    assert ranked(tmp_path / "run") == ranked(folder)
