@@ -14,7 +14,7 @@ from recllm.cli.run_folder import RESOLVED, read_resolved
 from recllm.config.schema import Recipe
 from recllm.config.validation import validate
 from recllm.errors import UserError
-from recllm.hub.provenance import Provenance
+from recllm.hub.provenance import Provenance, read_published
 
 log = logging.getLogger(__name__)
 
@@ -23,21 +23,23 @@ STATISTICS = "statistics.json"
 
 
 def find_provenance(run: Path) -> Provenance:
-    """What is known of the model in a run's folder; nothing of a bare checkpoint's.
+    """What is known of the model in a run's folder, or that came from the Hub.
+
+    Nothing is known of a bare checkpoint.
 
     The stages are found by what the folder shows: the artifacts whose files are the same, and
     those that they were made from. So nothing is asked of the data, which may be gone. What is not
     found any more is logged.
 
     Args:
-        run: a run's folder, or the folder `model` in one.
+        run: a run's folder, the folder `model` in one, or a checkpoint's.
 
     Raises:
         UserError: a newer recllm wrote an artifact, or metrics.json cannot be read.
     """
     folder = _run_folder(run)
     if folder is None:
-        return Provenance()
+        return read_published(run)
     recipe = _read_recipe(folder / RESOLVED)
     if recipe is None:
         return Provenance(metrics=_read_metrics(folder / METRICS))

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from recllm.results.formats import number, quantity, with_interval
+from recllm.results.formats import beside_base, number, quantity, with_interval
+from recllm.results.markdown import escape
 
 _METRIC = "hit@10"
 #: The slices of `target_popularity`, each a third of the training interactions, for people.
@@ -20,6 +21,9 @@ def limits(metrics: Mapping[str, Any]) -> Iterator[str]:
     slices = metrics.get("slices") or {}
     yield from _thirds(slices.get("target_popularity") or [])
     yield from _cold(slices.get("cold_target") or [])
+    if perplexity := metrics.get("perplexity"):
+        text, found = escape(perplexity["text"]["name"]), beside_base(perplexity)
+        yield f"**General language.** Its perplexity of the text {text} is {found}."
 
 
 def _popularity(beyond: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
@@ -32,9 +36,10 @@ def _popularity(beyond: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
             f"{number(found['popularity_bias'])}, where 1 is none."
         )
     if "coverage" in found:
+        share = quantity("coverage", found["coverage"])
         yield (
-            f"**Coverage.** {quantity('coverage', found['coverage'])} of the catalogue is among its "
-            "first recommendations to any user of the test rows; the rest it showed to nobody."
+            f"**Coverage.** {share} of the catalogue is among its first recommendations to at "
+            "least one user of the test rows."
         )
 
 

@@ -20,18 +20,19 @@ from recllm.errors import UserError
 from recllm.hub.base import PublishedBase
 from recllm.hub.card import render_card
 from recllm.hub.private import Removed, without_private
-from recllm.hub.provenance import Provenance
+from recllm.hub.provenance import MANIFESTS, METRICS, RECIPE, Provenance
 from recllm.models.download import FILES
 from recllm.models.references import DESCRIPTION, BaseReference, is_adapter
 
 log = logging.getLogger(__name__)
 
-CARD, RECIPE, METRICS, MANIFESTS = "README.md", "recipe.yaml", "metrics.json", "manifests"
+CARD = "README.md"
 #: Names under which libraries remember the folder that a model was loaded from, by file.
 _REMEMBERED = {WHOLE: ("_name_or_path",), "tokenizer_config.json": ("name_or_path",)}
 _RECIPE_HEAD = """\
 # The recipe that this model was trained by, with everything resolved. Paths of the machine that it
 # ran on are cut to their last part: give data.path, and what else names a file or folder of yours.
+# A template that was a file of its own stands whole in recllm.json.
 """
 
 
@@ -61,9 +62,8 @@ def gather(
         )
     removed = Removed()
     files = _own_files(checkpoint)
-    for name, content in _rewritten(
-        files, base if is_adapter(checkpoint) else None, removed
-    ).items():
+    of_adapter = base if is_adapter(checkpoint) else None
+    for name, content in _rewritten(files, of_adapter, removed).items():
         files[name] = _json(content)
     shown = _publishable(provenance, base, removed)
     if shown.recipe is not None:
@@ -74,8 +74,8 @@ def gather(
         files[f"{MANIFESTS}/{stage}.json"] = manifest.model_dump_json(indent=2).encode()
     if removed.paths or removed.secrets:
         log.info(
-            "taken out of what is pushed: %d absolute path(s), cut to their last part, and %d "
-            "secret(s)", removed.paths, removed.secrets,
+            "in what is pushed, paths of this machine are cut to their last part (%d places), and "
+            "secrets are left out (%d places)", removed.paths, removed.secrets,
         )  # fmt: skip
     files[CARD] = render_card(checkpoint, shown, repo, base).encode()
     return files
@@ -83,12 +83,11 @@ def gather(
 
 def _own_files(checkpoint: Path) -> dict[str, Path | bytes]:
     """The checkpoint's files by name; what else lies in its folder is counted."""
-    # What a repository holds beside a checkpoint, as one that was downloaded has it: written anew.
-    written = {CARD, RECIPE, METRICS}
     found: dict[str, Path | bytes] = {}
     others: list[str] = []
+    # What a folder that came from the Hub has beside the checkpoint is written anew.
     for path in sorted(checkpoint.iterdir()):
-        if path.name in written or path.name.startswith("."):
+        if path.name in (CARD, RECIPE, METRICS, MANIFESTS) or path.name.startswith("."):
             continue
         if path.is_file() and any(fnmatch(path.name, pattern) for pattern in FILES):
             found[path.name] = path

@@ -1,9 +1,7 @@
 """What a recipe, a manifest or a table of metrics says of the machine and its owner, taken out."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 #: A path from a root, a home or a folder above: more than one name of a text that is nothing else.
@@ -52,12 +50,11 @@ def _is_secret(name: Any, value: Any) -> bool:
 def _cut(value: Any, removed: Removed) -> Any:
     if not isinstance(value, str):
         return value
-    kind: Callable[[str], PurePosixPath] | None = None
+    last = ""
     if _WINDOWS.match(value):
-        kind = PureWindowsPath
+        last = re.split(r"[\\/]", value.rstrip("\\/"))[-1]
     elif _POSIX.match(value):
-        kind = PurePosixPath
-    last = kind(value).name if kind else ""
+        last = value.rstrip("/").rpartition("/")[2]
     if not re.search(r"\w", last):  # no path, but a text such as "/ "
         return value
     removed.paths += 1
