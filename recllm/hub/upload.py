@@ -3,7 +3,7 @@
 import logging
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,9 +15,10 @@ from recllm.hub.remote_files import same_content, size_of
 from recllm.models.download import FILES, NOT_STORY, STORY, is_checkpoint_id
 from recllm.models.hub_errors import LOG_IN, explain, explaining, find_hub_error, is_silence
 from recllm.models.references import DESCRIPTION
+from recllm.progress import progress
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.hf_api import ModelInfo
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 #: What a repository may hold before the first push: the Hub's own file, and a card.
 NOBODYS = {".gitattributes", "README.md"}
 COMMIT_ID = re.compile(r"[0-9a-f]{40}")
+#: Files from this size on are sent one by one, so that it shows how far the push is.
+LARGE = 10_000_000
 #: The Hub says so where another commit has come in between.
 CONFLICT = 412
 
@@ -202,11 +205,13 @@ def _commit(branch: _Branch, added: Mapping[str, Path | bytes], deleted: list[st
     sent = sum(map(size_of, added.values()))
     log.info("%s: sending %d file(s), %.1f MB", branch.repo, len(added), sent / 1e6)
     additions = [CommitOperationAdd(path, content) for path, content in added.items()]
+    large = [addition for addition in additions if addition.upload_info.size >= LARGE]
     deletions = [CommitOperationDelete(path, is_folder=False) for path in deleted]
     try:
         with warnings.catch_warnings():
             # The catalogue is Parquet, and belongs to the model.
             warnings.filterwarnings("ignore", message="It seems that you are about to commit a da")
+            _send(branch, large)
             made = branch.api.create_commit(
                 branch.repo,
                 [*additions, *deletions],
@@ -221,6 +226,22 @@ def _commit(branch: _Branch, added: Mapping[str, Path | bytes], deleted: list[st
             raise  # the disk's
         raise _why_not(branch, error) from None
     return made.commit_url
+
+
+def _send(branch: _Branch, large: "Sequence[CommitOperationAdd]") -> None:
+    """Send large files ahead of the commit that will name them."""
+    if not large:
+        return
+    with progress("sending, in MB", sum(_megabytes(addition) for addition in large)) as advance:
+        for addition in large:
+            branch.api.preupload_lfs_files(
+                branch.repo, [addition], revision=branch.name, free_memory=False
+            )
+            advance(_megabytes(addition))
+
+
+def _megabytes(addition: "CommitOperationAdd") -> int:
+    return round(addition.upload_info.size / 1e6)
 
 
 def _why_not(branch: _Branch, error: Exception) -> UserError | NetworkError:

@@ -73,6 +73,23 @@ def test_only_what_changed_is_sent_again(hub: LocalHub, files: Files, tmp_path: 
     assert [r.body for r in hub.requests if r.method == "PUT"] == [b"other"]
 
 
+def test_large_files_are_sent_one_by_one_as_all_at_once(
+    hub: LocalHub, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(files)
+    at_once = contents(hub)
+    hub.repos.clear()
+    hub.requests.clear()
+    monkeypatch.setattr("recllm.hub.upload.LARGE", 4)
+    push(files, "v2")
+    assert contents(hub, "v2") == at_once and not contents(hub)
+    asked = [r for r in hub.requests if "/objects/batch" in r.path]
+    assert [len(request.json()["objects"]) for request in asked] == [1, 1]
+    assert hub.count("PUT", "/put/") == 2
+    commits = [request for request in hub.requests if "/commit/" in request.path]
+    assert len(commits) == 1 and commits[0] is hub.requests[-1]
+
+
 def test_what_an_earlier_push_left_is_deleted_and_nothing_else(hub: LocalHub, files: Files) -> None:
     of_others = {"LICENSE": b"x", "images/report.png": b"x", "onnx/config.json": b"x"}
     hub.repos["ann/shop"] = Repository.new(

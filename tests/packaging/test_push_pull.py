@@ -1,13 +1,14 @@
 """What is pushed from here and pulled elsewhere, by the wheel alone, recommends the same."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from hub_client import environment
 from local_hub import TOKEN, Repository, local_hub
 from tunable import save_base
-from wheels import ROOT, call
+from wheels import call
 
 pytestmark = pytest.mark.slow
 
@@ -28,11 +29,12 @@ SCRIPT = """
 import json, sys
 import recllm
 
-shop = recllm.Recommender.from_pretrained(sys.argv[1])
-ids = shop.items.ids
-found = shop.recommend([ids[:3], ids[7:8], ids[20:40]], k=10)
 print(recllm.__file__)
-print(json.dumps([[(r.item_id, r.title, float(r.score).hex()) for r in row] for row in found]))
+for name in sys.argv[1:]:
+    shop = recllm.Recommender.from_pretrained(name)
+    ids = shop.items.ids
+    found = shop.recommend([ids[:3], ids[7:8], ids[20:40]], k=10)
+    print(json.dumps([[(r.item_id, r.title, float(r.score).hex()) for r in row] for row in found]))
 """
 
 
@@ -45,13 +47,13 @@ def test_pushed_here_and_pulled_there_it_recommends_the_same(
     base = Path(save_base(tmp_path / "base"))
     (here / "recipe.yaml").write_text(RECIPE)
     (tmp_path / "recommend.py").write_text(SCRIPT)
-    ours = ROOT / ".venv" / "bin"
+    python, recllm = sys.executable, str(Path(sys.executable).with_name("recllm"))
     with local_hub() as hub:
         files = {path.name: path.read_bytes() for path in base.iterdir()}
         hub.repos["eve/tiny-base"] = Repository.new(files)
         at_home = environment(hub.url, here / "home", TOKEN)
-        call([str(ours / "recllm"), "run", "recipe.yaml", "--until", "eval"], here, at_home)
-        pushed = call([str(ours / "recllm"), "push", "runs/quickstart"], here, at_home)
+        call([recllm, "run", "recipe.yaml", "--until", "eval"], here, at_home)
+        pushed = call([recllm, "push", "runs/quickstart"], here, at_home)
         assert pushed.startswith(f"{hub.url}/ann/shop/commit/")
         elsewhere = environment(hub.url, there / "home")
         pulled = call([str(programs / "recllm"), "pull", "ann/shop", "copy"], there, elsewhere)
@@ -61,14 +63,11 @@ def test_pushed_here_and_pulled_there_it_recommends_the_same(
     names = {path.relative_to(there / "copy").as_posix() for path in (there / "copy").rglob("*")}
     assert {"README.md", "recipe.yaml", "metrics.json", "manifests/sft.json"} <= names
 
-    def recommended(python: Path, name: str, folder: Path, variables: dict[str, str]) -> str:
-        script = [str(python), str(tmp_path / "recommend.py"), name]
-        where, found = call(script, folder, variables).splitlines()
-        assert Path(where).is_relative_to(programs.parent) == (folder == there)
-        return found
-
-    first = recommended(ours / "python", "runs/quickstart", here, at_home)
+    script = str(tmp_path / "recommend.py")
+    _, first = call([python, script, "runs/quickstart"], here, at_home).splitlines()
     assert [len(row) for row in json.loads(first)] == [10, 10, 10]
     # Nobody listens any more: what was pulled is all that there is.
-    for name in ("ann/shop", "copy"):
-        assert recommended(programs / "python", name, there, elsewhere) == first
+    command = [str(programs / "python"), script, "ann/shop", "copy"]
+    where, *found = call(command, there, elsewhere).splitlines()
+    assert Path(where).is_relative_to(programs.parent)
+    assert found == [first, first]
