@@ -61,6 +61,11 @@ def published_base(
             raise UserError(
                 f"--base: {checkpoint} names its base on the Hub itself, {base.name}; leave it out"
             )
+        if base.revision is None:
+            log.warning(
+                "%s does not say which commit of %s it was trained on; that of now is named",
+                checkpoint, base.name,
+            )  # fmt: skip
         return _on_hub(base.name, base.revision, ask=ask)
     if given is None or is_adapter(base.name):
         raise UserError(_for_nobody_else(checkpoint, base.name))
@@ -78,7 +83,7 @@ def base_of_whole(name: str) -> PublishedBase | None:
     Nobody needs it to use the model: that it is gone, or cannot be reached, is only logged.
     """
     try:
-        return _on_hub(*_parts(name), ask=True)
+        return _described(name, _model_info(*_parts(name)))
     except (UserError, NetworkError) as error:
         log.warning("%s; the card tells nothing of its licence", error)
         return None
@@ -92,7 +97,7 @@ def _parts(name: str) -> tuple[str, str | None]:
 def _on_hub(
     name: str, revision: str | None, *, ask: bool, same_as: Path | None = None
 ) -> PublishedBase:
-    """A repository of the Hub as a base.
+    """A repository of the Hub as the base of an adapter.
 
     Args:
         same_as: a folder that must have the same weights.
@@ -102,9 +107,17 @@ def _on_hub(
     info = _model_info(name, revision)
     if same_as is not None:
         _require_same_weights(info, same_as)
+    if info.private or info.gated:
+        kind = "private" if info.private else "gated"
+        log.warning("the base %s is %s: only who may read it can load the adapter", name, kind)
+    return _described(name, info)
+
+
+def _described(name: str, info: "ModelInfo") -> PublishedBase:
     assert info.sha is not None  # that of a model's own page is always told
     stated = None if info.card_data is None else info.card_data.get("license")
-    return PublishedBase(name, info.sha, stated if isinstance(stated, str) else None)
+    repo, _ = _parts(name)
+    return PublishedBase(repo, info.sha, stated if isinstance(stated, str) else None)
 
 
 def _model_info(name: str, revision: str | None) -> "ModelInfo":

@@ -256,7 +256,4 @@ def _why_not(branch: _Branch, error: Exception) -> UserError | NetworkError:
     told = f"{_asked(branch.repo)}{explain(cause, branch.repo, branch.name)}"
     if not is_silence(cause):
         return UserError(f"{told}; nothing was changed there")
-    return NetworkError(
-        f"{told}. The repository is as it was, or has the whole push: push again, and only what "
-        "is missing is sent"
-    )
+    return NetworkError(f"{told}. A push is one commit: the repository has all of it, or none")

@@ -53,7 +53,7 @@ def commit(hub: LocalHub) -> str:
 
 
 def test_a_base_on_the_hub_is_named_as_it_was_loaded(
-    hub: LocalHub, base: Path, tmp_path: Path
+    hub: LocalHub, base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     del base
     first = commit(hub)
@@ -62,8 +62,10 @@ def test_a_base_on_the_hub_is_named_as_it_was_loaded(
     repository.commit("main", {}, "all is gone")
     adapter = make_adapter(tmp_path / "adapter", BaseReference("eve/base", first))
     assert published_base(adapter, None) == PublishedBase("eve/base", first, "mit")
+    assert not caplog.text
     unnamed = make_adapter(tmp_path / "unnamed", BaseReference("eve/base"))
     assert published_base(unnamed, None) == PublishedBase("eve/base", commit(hub), None)
+    assert "does not say which commit of eve/base it was trained on" in caplog.text
     with pytest.raises(UserError, match="names its base on the Hub itself, eve/base; leave it out"):
         published_base(adapter, "eve/base")
 
@@ -114,6 +116,16 @@ def test_another_configuration_of_the_same_weights_is_told_of(
     hub.repos["eve/base"] = Repository.new({**files, "config.json": b"{}"})
     assert published_base(adapter, "eve/base")
     assert "but its config.json is not the same, byte for byte" in caplog.text
+
+
+def test_a_base_that_not_all_may_read_is_told_of(
+    hub: LocalHub, adapter: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    repository = hub.repos["eve/base"]
+    assert isinstance(repository, Repository)
+    repository.gated = True
+    assert published_base(adapter, "eve/base")
+    assert "eve/base is gated: only who may read it can load the adapter" in caplog.text
 
 
 def test_an_adapter_of_an_adapter_is_refused(hub: LocalHub, adapter: Path, tmp_path: Path) -> None:

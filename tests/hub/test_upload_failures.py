@@ -66,6 +66,9 @@ def test_whatever_fails_the_branch_holds_what_it_held(
     with pytest.raises(kind) as error:
         push(files)
     check_line(error, said)
+    assert ("all of it, or none" in str(error.value)) == (
+        path != REQUESTS[0][1] and kind is NetworkError
+    )
     whole = path == COMMIT and fault.get("drop") == "answer"
     assert (repository.head is before) != whole
     assert len(repository.commits) == 1 + whole

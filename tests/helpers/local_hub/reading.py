@@ -105,8 +105,11 @@ def _sibling(path: str, file: File, blobs: bool) -> dict[str, object]:
 
 
 def _entry(path: str, file: File) -> dict[str, object]:
-    told = {"type": "file", "path": path, "size": len(file.content), "oid": file.blob_id}
-    return told | ({"lfs": {"oid": file.sha256} | _sizes(file)} if file.lfs else {})
+    told: dict[str, object] = {"type": "file", "path": path, "size": len(file.content)}
+    told["oid"] = file.blob_id
+    if file.lfs:
+        told["lfs"] = {"oid": file.sha256} | _sizes(file)
+    return told
 
 
 def _sizes(file: File) -> dict[str, object]:
