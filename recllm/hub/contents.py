@@ -67,7 +67,7 @@ def gather(
         files[name] = _json(content)
     shown = _publishable(provenance, base, removed)
     if shown.recipe is not None:
-        files[RECIPE] = (_RECIPE_HEAD + keys_to_yaml(_keys(shown.recipe))).encode()
+        files[RECIPE] = (_RECIPE_HEAD + keys_to_yaml(_placeless(dump(shown.recipe)))).encode()
     if shown.metrics is not None:
         files[METRICS] = _json(shown.metrics)
     for stage, manifest in shown.manifests.items():
@@ -138,7 +138,7 @@ def _publishable(
 
 
 def _public_recipe(recipe: Recipe, base: PublishedBase | None, removed: Removed) -> Recipe:
-    keys = without_private(_keys(recipe), removed)
+    keys = without_private(_placeless(dump(recipe)), removed)
     if recipe.output_dir.name == keys["output_dir"]:  # was cut, or was a bare name
         keys["output_dir"] = f"runs/{recipe.output_dir.name}"
     model = keys["model"]
@@ -149,15 +149,20 @@ def _public_recipe(recipe: Recipe, base: PublishedBase | None, removed: Removed)
     return validate(keys)
 
 
-def _keys(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's keys but for where its results lie and are pushed to."""
-    return {name: v for name, v in dump(recipe).items() if name not in ("cache_dir", "hub")}
+def _placeless(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's keys but for those of where it ran, and where its results lie and go to.
+
+    Spark, such as a cluster's address, is one of them: both engines give the same tables.
+    """
+    kept = {name: value for name, value in keys.items() if name not in ("cache_dir", "hub")}
+    data = {name: v for name, v in keys["data"].items() if name not in ("engine", "spark")}
+    return kept | {"data": data}
 
 
 def _public_manifest(manifest: Manifest, removed: Removed) -> Manifest:
     settings = without_private(manifest.settings, removed)
     if isinstance(settings.get("recipe"), str):  # the report's: the whole of it as a text
-        keys = without_private(yaml.safe_load(settings["recipe"]), removed)
+        keys = without_private(_placeless(yaml.safe_load(settings["recipe"])), removed)
         settings["recipe"] = keys_to_yaml(keys)
     return manifest.model_copy(update={"settings": settings})
 

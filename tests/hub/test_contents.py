@@ -46,7 +46,12 @@ def private_recipe(folder: Path, **model: Any) -> Any:
         folder,
         output_dir=str(folder / "private place" / "mine"),
         cache_dir=str(folder / "private place" / "cache"),
-        data={"source": "files", "path": str(folder / "private place" / "log.csv")},
+        data={
+            "source": "files",
+            "path": str(folder / "private place" / "log.csv"),
+            "engine": "spark",
+            "spark": {"options": {"spark.sql.warehouse.dir": "/private place/of all"}},
+        },
         model={"name": str(base), "tuning": "lora", **model},
         prompts={"template": str(folder / "private place" / "prompt.yaml")},
         eval={"perplexity": str(folder / "private place" / "text.txt")},
@@ -93,7 +98,7 @@ def test_nothing_of_the_machine_goes_along(
     for name, file in files.items():
         for private in (str(tmp_path).encode(), b"private place", b"hf_abcdef", b"hub_token"):
             assert private not in content(file), (name, private)
-    assert "(17 places), and secrets are left out (2 places)" in caplog.text
+    assert "(16 places), and secrets are left out (2 places)" in caplog.text
     assert json.loads(content(files["metrics.json"]))["metrics"] == metrics["metrics"]
     ingest = json.loads(content(files["manifests/ingest.json"]))
     assert ingest == manifests[0].model_dump() | {
@@ -138,6 +143,7 @@ def test_the_recipe_is_valid_and_says_the_same(tmp_path: Path, base: PublishedBa
     assert (outcome.code, outcome.out) == (0, "valid\n"), outcome.err
     keys, before = yaml.safe_load(pushed.read_text()), yaml.safe_load(to_yaml(recipe))
     assert keys["output_dir"] == "runs/mine" and "cache_dir" not in keys and "hub" not in keys
+    assert before["data"].pop("spark") and before["data"].pop("engine") == "spark"
     assert keys["data"] == before["data"] | {"path": "log.csv"}
     name = BASE.name if base else "my-base"
     assert keys["model"] == before["model"] | {"name": name}
