@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tqdm import tqdm
 
@@ -29,10 +29,19 @@ NOT_STORY = ("*/*/*",)
 
 
 class _Bar(tqdm):
-    """Shown on a terminal alone, and gone when it is full."""
+    """Shown on a terminal alone, and gone when all is there."""
+
+    opened: ClassVar[list["_Bar"]] = []
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options | {"disable": None, "leave": False})
+        self.opened.append(self)
+
+    @classmethod
+    def close_all(cls) -> None:
+        """The Hub's client leaves some open, and what is printed next would stand behind them."""
+        while cls.opened:
+            cls.opened.pop().close()
 
 
 def is_checkpoint_id(name: str) -> bool:
@@ -57,7 +66,8 @@ def download_checkpoint(name: str, *, code: bool = False, story: bool = False) -
     with explaining(f"{name}: ", repo, revision):
         # The commit: the branch may move on meanwhile.
         if story:
-            _download(repo, folder.name, STORY, NOT_STORY)
+            # The client complains where nothing matches; the description always does.
+            _download(repo, folder.name, (DESCRIPTION, *STORY), NOT_STORY)
         return _download(repo, folder.name, FILES + CODE if code else FILES, NOT_FILES)
 
 
@@ -105,13 +115,16 @@ def _download(
 ) -> Path:
     from huggingface_hub import snapshot_download
 
-    found = snapshot_download(
-        repo,
-        revision=revision,
-        allow_patterns=list(allowed),
-        ignore_patterns=list(ignored),
-        tqdm_class=_Bar,
-    )
+    try:
+        found = snapshot_download(
+            repo,
+            revision=revision,
+            allow_patterns=list(allowed),
+            ignore_patterns=list(ignored),
+            tqdm_class=_Bar,
+        )
+    finally:
+        _Bar.close_all()
     return Path(found)
 
 

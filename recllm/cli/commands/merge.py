@@ -27,4 +27,5 @@ def merge(run: str, destination: Path) -> None:
     recommender = Recommender.load_merged(folder)
     with creating(destination) as unfinished, writing(unfinished, "DEST"):
         recommender.save(unfinished)
-    click.echo(f"{destination}: {folder} merged into its base; try: recllm recommend {destination}")
+    merged = folder if Path(run).is_dir() else run  # of the Hub, not its place in the cache
+    click.echo(f"{destination}: {merged} merged into its base; try: recllm recommend {destination}")
