@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
+from textwrap import shorten
 
 from recllm.errors import NetworkError, UserError
 
 LOG_IN = "`hf auth login` (or set HF_TOKEN)"
+#: So many letters of what the Hub says itself: its storage answers with whole pages.
+WORDS = 200
 
 
 @contextmanager
@@ -106,9 +109,12 @@ def _explain_silence(error: Exception) -> str:
             "it is not in the Hub's cache, which alone is asked where HF_HUB_OFFLINE is set; unset "
             "it, or download it first"
         )
-    if isinstance(cause, errors.HfHubHTTPError) and cause.response.status_code < 500:
-        return _explain_refusal(cause.response.status_code, cause.server_message)
     said = " ".join(str(cause).split()) or type(cause).__name__
+    if isinstance(cause, errors.HfHubHTTPError):
+        status = cause.response.status_code
+        if status < 500:
+            return _explain_refusal(status, cause.server_message)
+        said = f"it answers with status {status}"  # its own words have addresses that are secret
     if not is_silence(error):
         return f"the Hub refuses it: {said}"
     return f"the Hub cannot be reached: {said}; try again, files that have arrived are kept"
@@ -120,7 +126,7 @@ def _explain_refusal(status: int, message: str | None) -> str:
     Args:
         message: the Hub's own words.
     """
-    said = f" ({' '.join(message.split())})" if message else ""
+    said = f" ({shorten(message, WORDS, placeholder=' …')})" if message else ""
     if status == 401:
         return f"the Hub does not know the token of this login{said}; log in again with {LOG_IN}"
     if status == 403:

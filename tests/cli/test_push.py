@@ -155,3 +155,19 @@ def test_the_hub_does_not_answer(hub: LocalHub, base: Path, tmp_path: Path) -> N
     assert outcome.code == 1 and "Traceback" not in outcome.err
     assert "recllm: push to ann/shop: the Hub cannot be reached: " in outcome.err
     assert len(hub.repository("ann/shop").commits) == 1
+
+
+def test_an_interrupted_push_says_what_became_of_it(
+    hub: LocalHub, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_commit", interrupt)
+    run = make_run(tmp_path / "run", base)
+    outcome = recllm("push", str(run), "--repo", "ann/shop")
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1] == (
+        "recllm: interrupted in push; ann/shop has all of it or none, for it is one commit"
+    )
+    assert len(hub.repository("ann/shop").commits) == 1

@@ -39,14 +39,15 @@ def check_line(error: pytest.ExceptionInfo[Exception], said: str) -> None:
     line = str(error.value)
     assert "\n" not in line and said in line
     assert line.startswith("push to ") and TOKEN not in line
+    assert "://" not in line, "addresses of the storage are secret"
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
 @pytest.mark.parametrize(
     "failure",
     [
-        ({"status": 503}, NetworkError, "the Hub cannot be reached: "),
-        ({"status": 500}, NetworkError, "the Hub cannot be reached: "),
+        ({"status": 503}, NetworkError, "cannot be reached: it answers with status 503; try again"),
+        ({"status": 500}, NetworkError, "cannot be reached: it answers with status 500; try again"),
         ({"status": 429, "headers": {"Retry-After": "30"}}, NetworkError, "too many requests"),
         ({"drop": "request"}, NetworkError, "the Hub cannot be reached: "),
         ({"drop": "answer"}, NetworkError, "the Hub cannot be reached: "),
@@ -137,6 +138,15 @@ def test_who_may_not_write(hub: LocalHub, files: Files, monkeypatch: pytest.Monk
     assert "hf_nobodys" not in str(error.value)
     assert hub.repos.keys() == {"bob/shop", "bob/hidden"}
     assert all(len(hub.repository(name).commits) == 1 for name in hub.repos)
+
+
+def test_long_words_of_the_hub_are_cut(hub: LocalHub, files: Files) -> None:
+    words = "Expired: " + "<Signature>a b</Signature> " * 99
+    hub.faults = [Fault("PUT", "/put/", 403, message=words)]
+    with pytest.raises(UserError) as error:
+        push(files)
+    check_line(error, "the Hub refuses this to this account (Expired: <Signature>a b<")
+    assert len(str(error.value)) < 400
 
 
 def test_without_a_login_nobody_is_asked(

@@ -66,7 +66,7 @@ def push(
     if not dry_run:
         require_login()
     check_checkpoint(checkpoint)
-    said = f"interrupted in push; {repo} is as it was, or has the whole push: it is one commit"
+    said = f"interrupted in push; {repo} has all of it or none, for it is one commit"
     with explaining(lambda: said):
         found = _base(checkpoint, provenance, base, ask=not dry_run)
         files = gather(checkpoint, provenance, repo, found)
