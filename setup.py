@@ -16,7 +16,7 @@ setup(
     packages=packages,
     package_dir={"recllm": "recllm", **MAPPED},
     package_data={
-        "recllm": ["py.typed", "prompts/templates/*.yaml"],
+        "recllm": ["py.typed", "prompts/templates/*.yaml", "hub/*.j2"],
         "recllm.recipes": ["**/*.yaml"],
         "recllm.eval": ["**/*.j2", "**/*.css"],
     },

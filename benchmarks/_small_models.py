@@ -55,8 +55,20 @@ def folder_of(case: str, seed: int) -> str:
     return f"{case}-{seed}".replace(", ", "-").replace(" ", "-")
 
 
-def train(recipe: str, overrides: list[str], split: SplitName, beams: int, threads: int) -> Trained:
-    """Run a recipe up to sft, and rank the rows of a split."""
+def train(
+    recipe: str,
+    overrides: list[str],
+    split: SplitName,
+    beams: int,
+    threads: int,
+    *,
+    sample: int | None = None,
+) -> Trained:
+    """Run a recipe up to sft, and rank the rows of a split.
+
+    Args:
+        sample: how many rows of the split, drawn at random, always the same; all by default.
+    """
     import torch
 
     from recllm.catalog.histories import Sequences, SplitRows
@@ -69,6 +81,9 @@ def train(recipe: str, overrides: list[str], split: SplitName, beams: int, threa
     loaded = load_recipe(recipe, overrides)
     done = pipeline.run(loaded, "sft")
     rows = SplitRows.read(done["split"].path, split, Sequences.read(done["split"].path))
+    if sample is not None and sample < len(rows):
+        drawn = np.random.default_rng(0).choice(len(rows), sample, replace=False)
+        rows = rows.select(np.sort(drawn))
     recommender = Recommender.load(done["sft"].path / "model")
     found = recommender.rank(
         list(rows.histories),

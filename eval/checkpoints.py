@@ -14,7 +14,7 @@ from recllm.config.schema import Recipe
 from recllm.eval.comparison import Comparison, Origin, compare, group_seeds
 from recllm.eval.estimates import Bootstrap, headline_names
 from recllm.eval.protocols import protocol_of
-from recllm.eval.report.formats import beside_base, outside_catalogue, with_interval
+from recllm.results.formats import beside_base, outside_catalogue, with_interval
 
 COLUMNS = ("hit@10", "ndcg@10", "auc")
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recllm.eval.estimates import Bootstrap
-from recllm.eval.report.formats import score, signed
 from recllm.metrics.ranking import compute
 from recllm.metrics.significance import holm, randomization_p_values
+from recllm.results.formats import score, signed
 
 #: Draws of the randomisation test: its p-values are multiples of about 0.0001.
 DRAWS = 10_000

@@ -7,8 +7,9 @@ from typing import Any
 
 from recllm.artifacts.manifest import Manifest
 from recllm.artifacts.stage import Stage
-from recllm.config.loading import to_yaml
+from recllm.config.loading import keys_to_yaml
 from recllm.config.schema import Recipe
+from recllm.config.validation import dump
 from recllm.eval.protocols import protocol_of
 from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.writing import write_report
@@ -39,7 +40,7 @@ class Report(Stage):
 
     def settings(self) -> dict[str, Any]:
         """The whole recipe: the page shows it."""
-        return {"recipe": to_yaml(self.recipe)}
+        return {"recipe": _shown(self.recipe)}
 
     def build(self, inputs: Mapping[str, Path], out: Path) -> dict[str, int]:
         """Gather what the other stages wrote; see the base class."""
@@ -49,7 +50,7 @@ class Report(Stage):
         predicted = self._protocol.report_parts(inputs)
         report = ReportInputs(
             name=self.recipe.output_dir.name,
-            recipe_yaml=to_yaml(self.recipe),
+            recipe_yaml=_shown(self.recipe),
             metrics=metrics,
             training=_log(inputs.get("sft")),
             reinforcement=_log(inputs.get("rl")),
@@ -64,6 +65,11 @@ class Report(Stage):
         )
         write_report(report, out)
         return {"examples": len(report.examples)}
+
+
+def _shown(recipe: Recipe) -> str:
+    """The recipe but for where its model is pushed to, which changes no page."""
+    return keys_to_yaml({name: value for name, value in dump(recipe).items() if name != "hub"})
 
 
 def _log(trained: Path | None) -> list[dict[str, Any]]:

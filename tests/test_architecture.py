@@ -5,8 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: config <- artifacts, metrics <- catalog <- prompts, decoding <- models, baselines <- rewards
-#: <- data_prep, eval; train stands beside those two, and the CLI imports all.
+#: config <- artifacts, metrics <- catalog <- prompts, decoding, results <- models, baselines
+#: <- rewards <- data_prep, eval; train stands beside those two, and the CLI imports all.
 LAYERS = {
     "errors": 0,
     "progress": 0,
@@ -17,6 +17,7 @@ LAYERS = {
     "catalog": 3,
     "prompts": 4,
     "decoding": 4,
+    "results": 4,
     "models": 5,
     "baselines": 5,
     "rewards": 6,

@@ -1,7 +1,7 @@
 """Under which settings the figures hold: said beside each of them."""
 
-from recllm.eval.report.formats import outside_catalogue
 from recllm.eval.report.inputs import ReportInputs
+from recllm.results.formats import outside_catalogue
 
 _SETTINGS = ("exclude_history", "scoring", "beams")
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recllm.eval.report.content import Plot
-from recllm.eval.report.formats import score
-from recllm.eval.report.inputs import finite, sort_metrics
 from recllm.eval.report.plots import Series, line_plot
+from recllm.results.estimates import finite, sort_metrics
+from recllm.results.formats import score
 
 _VALIDATION = ("ndcg@", "hit@", "mrr@", "auc")
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from recllm.eval.report.inputs import read_estimates
+from recllm.results.estimates import read_estimates
 
 COLUMNS = ("who", "metric", "group", "slice", "value", "low", "high", "rows")
 #: The model where an item that shares the target's SID counts as the target.

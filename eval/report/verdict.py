@@ -7,8 +7,9 @@ yardsticks decide nothing; where one is not beaten, that is said.
 from dataclasses import dataclass
 from typing import Literal
 
-from recllm.eval.report.formats import interval, quantity, score, signed
-from recllm.eval.report.inputs import ReportInputs, display_name, finite
+from recllm.eval.report.inputs import ReportInputs
+from recllm.results.estimates import display_name, finite
+from recllm.results.formats import interval, quantity, score, signed
 
 Outcome = Literal["above", "level", "below", "unsure"]
 

@@ -9,9 +9,9 @@ from recllm.artifacts.atomic import write_text
 from recllm.eval.report.conditions import conditions
 from recllm.eval.report.figures_csv import to_csv
 from recllm.eval.report.inputs import ReportInputs
-from recllm.eval.report.markdown import escape, table_lines
 from recllm.eval.report.sections import build_sections
 from recllm.eval.report.verdict import judge
+from recllm.results.markdown import escape, table_lines
 
 FOLDER = Path(__file__).parent
 #: How many titles of a history and of a recommended list are shown.

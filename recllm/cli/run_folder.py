@@ -45,7 +45,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
 }
 FOLDERS = ("model", "sft/model", EXTENDED, CHECKPOINTS)
 #: Keys that say where things go, not what they are.
-PLACES = ("output_dir", "cache_dir", "description")
+PLACES = ("output_dir", "cache_dir", "description", "hub")
 
 
 class RunFolder:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from recllm.catalog.split_names import SPLITS
-from recllm.eval.report.content import flatten
-from recllm.eval.report.figures import leak_figures, log_figures
-from recllm.eval.report.formats import quantity, with_interval, words
+from recllm.results.figures import leak_figures, log_figures
+from recllm.results.formats import quantity, with_interval, words
+from recllm.results.tables import flatten
 
 #: Counts that stand elsewhere on the page already.
 SHOWN_ABOVE = ("order_only", *SPLITS)

@@ -1,7 +1,7 @@
 """Read a recipe: its YAML, the recipes it extends, and overrides from the command line."""
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,12 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def to_yaml(recipe: Recipe) -> str:
     """The recipe with everything resolved, as YAML that loads to the same recipe."""
-    return yaml.safe_dump(dump(recipe), sort_keys=False, allow_unicode=True)
+    return keys_to_yaml(dump(recipe))
+
+
+def keys_to_yaml(keys: Mapping[str, Any]) -> str:
+    """The keys of a recipe as YAML, in their order."""
+    return yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True)
 
 
 def shipped_recipes() -> dict[str, str]:

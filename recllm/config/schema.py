@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from recllm.config import plugins
 from recllm.config.eval_section import EvalSection
+from recllm.config.hub_section import HubSection
 from recllm.config.model_section import ModelSection
 from recllm.config.rl_section import RlSection
 from recllm.config.sasrec_section import SasrecSection
@@ -229,6 +230,7 @@ class Recipe(Section):
     sasrec: SasrecSection | None = Field(
         default=None, description="{}: trained too, and shown among the baselines"
     )
+    hub: HubSection | None = Field(default=None, description="where `recllm push` puts the model")
 
     @model_validator(mode="after")
     def _all_can_be_targets(self) -> "Recipe":

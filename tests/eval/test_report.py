@@ -10,11 +10,11 @@ import matplotlib
 import pytest
 
 from recllm.eval.report import ReportInputs, write_report
-from recllm.eval.report.content import Cell, Table
-from recllm.eval.report.formats import quantity
-from recllm.eval.report.inputs import sort_metrics
-from recllm.eval.report.markdown import escape, table_lines
 from recllm.eval.report.verdict import judge
+from recllm.results.estimates import sort_metrics
+from recllm.results.formats import quantity
+from recllm.results.markdown import escape, table_lines
+from recllm.results.tables import Cell, Table
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 ATTACK = "<script>alert('x')</script> & \"quoted\" | piped"

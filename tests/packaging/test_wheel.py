@@ -50,6 +50,7 @@ def test_the_wheel_holds_recllm_alone_and_is_small(wheel: Path) -> None:
     assert "recllm/recipes/demo.yaml" in names
     assert "recllm/recipes/accelerate/zero2.yaml" in names
     assert "recllm/prompts/templates/plain.yaml" in names
+    assert "recllm/hub/card.md.j2" in names
     assert any(name.startswith("recllm/eval/report/") and name.endswith(".j2") for name in names)
     assert not any("benchmarks" in name or "tests" in name for name in names)
     assert wheel.stat().st_size < 1_000_000

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from recllm.eval.report.conditions import conditions
-from recllm.eval.report.content import Cell, Plot, Section, Table
-from recllm.eval.report.formats import MISSING, quantity, words
-from recllm.eval.report.inputs import ReportInputs, cutoff, display_name
+from recllm.eval.report.content import Plot, Section
+from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.plots import Series, line_plot
+from recllm.results.estimates import cutoff, display_name
+from recllm.results.formats import MISSING, quantity, words
+from recllm.results.tables import Cell, Table
 
 MEANINGS = {
     "coverage": "share of the catalogue that is recommended to anyone",

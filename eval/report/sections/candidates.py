@@ -1,8 +1,10 @@
 """The model and its baselines on candidate sets, apart from the ranking of the whole catalogue."""
 
-from recllm.eval.report.content import Cell, Section, Table, best_of, estimate_cell
-from recllm.eval.report.formats import quantity
-from recllm.eval.report.inputs import ReportInputs, display_name
+from recllm.eval.report.content import Section
+from recllm.eval.report.inputs import ReportInputs
+from recllm.results.estimates import display_name
+from recllm.results.formats import quantity
+from recllm.results.tables import Cell, Table, best_of, estimate_cell
 
 WARNING = (
     "Not comparable with the ranking of the whole catalogue, nor with sets of another size or "

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from recllm.eval.report.content import Cell, Section, Table
-from recllm.eval.report.formats import MISSING, quantity, words
+from recllm.eval.report.content import Section
 from recllm.eval.report.inputs import ReportInputs
+from recllm.results.formats import MISSING, quantity, words
+from recllm.results.tables import Cell, Table
 
 MEANINGS = {
     "seconds": "training: the whole stage with its validations; evaluation: loading and ranking",

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from recllm.eval.report.content import Cell, Plot, Section, Table, flatten
-from recllm.eval.report.figures import leak_figures, log_figures
-from recllm.eval.report.formats import quantity, words
+from recllm.eval.report.content import Plot, Section
 from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.plots import Series, bar_plot, line_plot
+from recllm.results.figures import leak_figures, log_figures
+from recllm.results.formats import quantity, words
+from recllm.results.tables import Cell, Table, flatten
 
 MEANINGS = {
     "density": "share of all pairs of user and item that occur",

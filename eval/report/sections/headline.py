@@ -1,24 +1,11 @@
 """The model beside its baselines: a table, hit@k over k, and the paired differences."""
 
 from recllm.eval.report.conditions import conditions
-from recllm.eval.report.content import (
-    Cell,
-    Plot,
-    Section,
-    Table,
-    best_of,
-    estimate_cell,
-    estimate_row,
-)
-from recllm.eval.report.inputs import (
-    Estimate,
-    ReportInputs,
-    cutoff,
-    display_name,
-    finite,
-    sort_metrics,
-)
+from recllm.eval.report.content import Plot, Section
+from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.plots import Series, interval_plot, line_plot
+from recllm.results.estimates import Estimate, cutoff, display_name, finite, sort_metrics
+from recllm.results.tables import Cell, Table, best_of, estimate_cell, estimate_row
 
 #: The model where an item that shares the target's SID counts as the target.
 BY_SID = "this model, by SID"

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from recllm.eval.report.content import Cell, Section, Table
-from recllm.eval.report.formats import MISSING, number
-from recllm.eval.report.inputs import ReportInputs, display_name
+from recllm.eval.report.content import Section
+from recllm.eval.report.inputs import ReportInputs
+from recllm.results.estimates import display_name
+from recllm.results.formats import MISSING, number
+from recllm.results.tables import Cell, Table
 
 #: What the figures are normalised over, and where they stand.
 VOCABULARIES = {

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from recllm.eval.report.conditions import conditions
-from recllm.eval.report.content import Cell, Section, Table
-from recllm.eval.report.formats import score
-from recllm.eval.report.inputs import ReportInputs, sort_metrics
+from recllm.eval.report.content import Section
+from recllm.eval.report.inputs import ReportInputs
+from recllm.results.estimates import sort_metrics
+from recllm.results.formats import score
+from recllm.results.tables import Cell, Table
 
 
 def build(inputs: ReportInputs) -> Section | None:

@@ -1,8 +1,10 @@
 """How the rewards went, what was rolled out, and whether the ranking got better by it."""
 
-from recllm.eval.report.content import Plot, Section, Table, facts
+from recllm.eval.report.content import Plot, Section
 from recllm.eval.report.curves import curve, curves_plot, validation_plot
-from recllm.eval.report.inputs import ReportInputs, finite
+from recllm.eval.report.inputs import ReportInputs
+from recllm.results.estimates import finite
+from recllm.results.tables import Table, facts
 
 _PART = "rewards/"
 _ROLLOUTS = {

@@ -1,8 +1,10 @@
 """Item search: what somebody said to look for, and whether the item was found."""
 
-from recllm.eval.report.content import Cell, Section, Table, estimate_cell, estimate_row
-from recllm.eval.report.formats import quantity, words
-from recllm.eval.report.inputs import ReportInputs, display_name
+from recllm.eval.report.content import Section
+from recllm.eval.report.inputs import ReportInputs
+from recllm.results.estimates import display_name
+from recllm.results.formats import quantity, words
+from recllm.results.tables import Cell, Table, estimate_cell, estimate_row
 
 
 def build(inputs: ReportInputs) -> Section | None:

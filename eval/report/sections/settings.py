@@ -1,7 +1,8 @@
 """The settings of the evaluation, all of them."""
 
-from recllm.eval.report.content import Section, facts
+from recllm.eval.report.content import Section
 from recllm.eval.report.inputs import ReportInputs
+from recllm.results.tables import facts
 
 
 def build(inputs: ReportInputs) -> Section | None:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recllm.eval.report.content import Cell, Plot, Section, Table
-from recllm.eval.report.formats import MISSING, number, quantity, words
+from recllm.eval.report.content import Plot, Section
 from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.plots import SERIES, Series, interval_plot, line_plot
+from recllm.results.formats import MISSING, number, quantity, words
+from recllm.results.tables import Cell, Table
 
 MEANINGS = {
     "collision_rate": "items that shared a SID before resolution",

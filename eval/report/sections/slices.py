@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recllm.eval.report.conditions import conditions
-from recllm.eval.report.content import Cell, Plot, Section, Table, estimate_row
-from recllm.eval.report.inputs import Estimate, ReportInputs, display_name, read_estimates
+from recllm.eval.report.content import Plot, Section
+from recllm.eval.report.inputs import ReportInputs
 from recllm.eval.report.plots import Series, interval_plot
+from recllm.results.estimates import Estimate, display_name, read_estimates
+from recllm.results.tables import Cell, Table, estimate_row
 
 TITLES = {
     "history_length": "History length, in items",

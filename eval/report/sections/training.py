@@ -1,8 +1,9 @@
 """Training curves, how the checkpoint was chosen by them, and how fast the training went."""
 
-from recllm.eval.report.content import Section, Table, facts
+from recllm.eval.report.content import Section
 from recllm.eval.report.curves import curve, curves_plot, validation_plot
 from recllm.eval.report.inputs import ReportInputs
+from recllm.results.tables import Table, facts
 
 _LOSSES = {"loss": "training loss", "eval_loss": "validation loss"}
 _SPEED = (

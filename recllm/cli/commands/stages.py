@@ -16,7 +16,7 @@ from recllm.config.loading import load_recipe
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.eval.protocols import protocol_of
-from recllm.eval.report.formats import quantity
+from recllm.results.formats import quantity
 
 recipe_arguments = [
     click.argument("recipe"),

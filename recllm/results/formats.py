@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from recllm.eval.report.inputs import Estimate
+from recllm.results.estimates import Estimate
 
 MISSING = "–"
 _PERCENT = ("rate", "share", "coverage", "utilisation", "resolution_cost", "traffic", "mfu")

@@ -2,7 +2,7 @@
 
 import re
 
-from recllm.eval.report.content import Cell, Table
+from recllm.results.tables import Cell, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recllm.catalog.split_names import SPLITS
-from recllm.eval.report.formats import point_in_time
+from recllm.results.formats import point_in_time
 
 
 def log_figures(log: Mapping[str, Any]) -> dict[str, Any]:
