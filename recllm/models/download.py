@@ -115,13 +115,14 @@ def _download(
 ) -> Path:
     from huggingface_hub import snapshot_download
 
+    bar: Any = _Bar  # any tqdm will do, though it is annotated for one
     try:
         found = snapshot_download(
             repo,
             revision=revision,
             allow_patterns=list(allowed),
             ignore_patterns=list(ignored),
-            tqdm_class=_Bar,
+            tqdm_class=bar,
         )
     finally:
         _Bar.close_all()

@@ -106,7 +106,7 @@ def test_an_ordinary_model_of_the_cache_is_not_asked_for(
     assert tuned.model.base == BaseReference("org/base", COMMIT)  # type: ignore[attr-defined]
     assert len(load_tokenizer_of("org/base@v1")) == len(load_tokenizer_of(str(tmp_path / "base")))
     forget()
-    asked: list[str] = []
+    asked: list[object] = []
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *given, **_: asked.append(given))
     assert find_model("org/base") == Place("org/base")
     assert find_model("gpt2") == Place("gpt2")  # the Hub's old names
