@@ -19,7 +19,7 @@ from recllm.data_prep.prompt_texts import check_text_file, text_file_hash
 from recllm.data_prep.task_rows import TaskRows
 from recllm.data_prep.training_table import describe_samples, write_rows
 from recllm.errors import UserError
-from recllm.models.references import tokenizer_source
+from recllm.models.model_names import identity, tokenizer_source
 from recllm.prompts.examples import CatalogText, Material
 from recllm.prompts.leaks import check_leaks
 from recllm.prompts.template import ALL_TARGETS_TEMPLATE, NO_CHAT_TEMPLATE, Template
@@ -155,14 +155,19 @@ class Prompts(Stage):
 
 
 def tokenizer_identity(model: ModelSection) -> Any:
-    """What decides a model's tokenizer: sizes from scratch, a folder's files, or a Hub id."""
+    """What decides a model's tokenizer: sizes from scratch, a folder's files, or a Hub id.
+
+    Of a recommender on the Hub its commit there.
+    """
     if model.from_scratch is not None:
         return {"vocabulary": model.from_scratch.vocabulary}
     assert model.name is not None
-    name = tokenizer_source(model.name)
-    folder = Path(name)
+    if (commit := identity(model.name)) is not None:
+        return commit
+    place = tokenizer_source(model.name)
+    folder = Path(place.name)
     if not folder.is_dir():
-        return name
+        return place.name if place.revision is None else f"{place.name}@{place.revision}"
     weights = {".safetensors", ".bin", ".pt", ".pth", ".gguf"}
     files = (p for p in sorted(folder.iterdir()) if p.is_file() and p.suffix not in weights)
     return {path.name: hash_file(path) for path in files}

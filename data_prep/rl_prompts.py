@@ -18,7 +18,7 @@ from recllm.config.schema import Recipe
 from recllm.data_prep.prompt_texts import check_text_file, text_file_hash
 from recllm.data_prep.task_rows import TaskRows
 from recllm.errors import UserError
-from recllm.models.references import file_hashes
+from recllm.models.checkpoint_ids import named_checkpoint, named_identity
 from recllm.prompts.examples import CatalogText
 from recllm.prompts.leaks import check_leaks
 from recllm.prompts.template import Template
@@ -65,7 +65,8 @@ class RlPrompts(Stage):
             settings["targets"] = "unknown"
         if self._section.checkpoint is None:
             return settings | {"template": Template.load(self.recipe.prompts.template).to_json()}
-        return settings | {"checkpoint": file_hashes(Path(self._section.checkpoint))}
+        known = named_identity("rl.checkpoint", self._section.checkpoint)
+        return settings | {"checkpoint": known}
 
     def check(self) -> None:
         """Refuse tasks whose answers are no items, and those without their files."""
@@ -102,8 +103,9 @@ class RlPrompts(Stage):
 
         sids = read_index(inputs["sid"] / "sids.parquet")
         if self._section.checkpoint is not None:
-            require_same_catalog("rl.checkpoint", Path(self._section.checkpoint), sids)
-            return load_renderer(Path(self._section.checkpoint))
+            folder = named_checkpoint("rl.checkpoint", self._section.checkpoint)
+            require_same_catalog("rl.checkpoint", folder, sids)
+            return load_renderer(folder)
         items = Items.read(inputs["filter"] / "items.parquet")
         tokenizer = AutoTokenizer.from_pretrained(inputs["prompts"] / "tokenizer")
         template = Template.load(self.recipe.prompts.template)

@@ -11,11 +11,9 @@ import pyarrow.parquet as pq
 
 from recllm.artifacts.cache import Artifact
 from recllm.config.schema import Recipe
-from recllm.errors import UserError
 from recllm.eval.comparison import Comparison, Origin, compare, group_seeds
 from recllm.eval.estimates import Bootstrap, headline_names
 from recllm.eval.protocols import protocol_of
-from recllm.models.references import DESCRIPTION
 from recllm.results.formats import beside_base, outside_catalogue, with_interval
 
 COLUMNS = ("hit@10", "ndcg@10", "auc")
@@ -58,31 +56,6 @@ def evaluate_checkpoints(
     text = json.dumps(asdict(comparison), indent=2, allow_nan=False)
     (folder / "comparison.json").write_text(text)
     return f"{table}\n\n{comparison.as_text()}"
-
-
-def find_checkpoint(name: str) -> Path:
-    """The checkpoint in a folder: the folder itself, or `model` in the folder of a run.
-
-    One without recllm's files is a checkpoint too, as transformers saves it.
-
-    Raises:
-        UserError: there is no such folder, or it holds no checkpoint.
-    """
-    from recllm.models.plain import is_plain
-
-    folder = Path(name)
-    if not folder.is_dir():
-        raise UserError(
-            f"--checkpoint {name}: expected the folder of a checkpoint, or user/name on the Hub; "
-            "there is no such folder"
-        )
-    for found in (folder / "model", folder):
-        if (found / DESCRIPTION).is_file() or is_plain(found):
-            return found
-    raise UserError(
-        f"--checkpoint {name}: expected a checkpoint, found no {DESCRIPTION}; give the folder of a "
-        "finished run, `model` in it, or a model as transformers saves it (config.json, …)"
-    )
 
 
 def _compare(

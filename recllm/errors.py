@@ -13,5 +13,9 @@ class StorageError(Exception):
     """A disk that is full or cannot be written; nobody's mistake. The CLI exits with code 1."""
 
 
+class NetworkError(Exception):
+    """A server that does not answer, or not now; nobody's mistake. The CLI exits with code 1."""
+
+
 class Interrupted(Exception):  # noqa: N818 (no error)
     """The user stopped the work; says what is kept. The CLI exits with code 1."""

@@ -7,7 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recllm.config.registry import nearest
 from recllm.errors import UserError
+
+#: In larger catalogues a wrong id's nearest takes seconds to find.
+HINTED = 100_000
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Items:
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+    def __contains__(self, item_id: object) -> bool:
+        """Whether an item has this id."""
+        return item_id in self._index
 
     @cached_property
     def ids(self) -> list[str]:
@@ -51,8 +59,11 @@ class Items:
         unknown = [i for i in item_ids if i not in self._index]
         if unknown:
             shown = ", ".join(repr(i) for i in unknown[:5])
+            close = nearest(unknown[0], self.ids) if len(self) <= HINTED else None
+            hint = f"; did you mean {close!r}?" if close else ""
             raise UserError(
-                f"{len(unknown)} item id(s) are not in the catalogue of {len(self)} items: {shown}"
+                f"{len(unknown)} item id(s) are not in the catalogue of {len(self)} items: "
+                f"{shown}{hint}"
             )
         return [self._index[i] for i in item_ids]
 

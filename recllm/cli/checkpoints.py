@@ -36,30 +36,14 @@ def find_checkpoints(names: Sequence[str], *, dry_run: bool = False) -> dict[str
     Raises:
         UserError: a name is no checkpoint's, nothing that matches is one, or one is not whole.
     """
-    from recllm.eval.checkpoints import find_checkpoint
     from recllm.models.checkpoint_check import check_checkpoint
-    from recllm.models.download import is_checkpoint_id
 
     found: dict[str, Path] = {}
     for name in names:
-        if is_checkpoint_id(name) and not Path(name).exists():
-            found[name] = _from_hub(name, dry_run)
-            continue
-        if not has_magic(name) or Path(name).is_dir():
-            found[name] = find_checkpoint(name)
-            continue
-        # Path.glob would refuse absolute patterns.
-        matches = {match: _checkpoint_or_none(match) for match in sorted(glob(name))}  # noqa: PTH207
-        checkpoints = {match: path for match, path in matches.items() if path}
-        if not checkpoints:
-            raise UserError(
-                f"--checkpoint {name}: expected at least one checkpoint, found none among the "
-                f"{len(matches)} path(s) that match"
-            )
-        if len(checkpoints) < len(matches):
-            others = len(matches) - len(checkpoints)
-            log.info("--checkpoint %s: left out %s path(s) that are no checkpoint", name, others)
-        found |= checkpoints
+        if has_magic(name) and not Path(name).is_dir():
+            found |= _find_matches(name)
+        else:
+            found[name] = _find(name, dry_run)
     for name, checkpoint in found.items():
         if not dry_run or Path(name).exists():  # a dry run downloads descriptions alone
             check_checkpoint(checkpoint)
@@ -149,19 +133,33 @@ def _evaluate(
     return table
 
 
-def _from_hub(name: str, dry_run: bool) -> Path:
-    from recllm.models.download import download_checkpoint, find_description
+def _find_matches(pattern: str) -> dict[str, Path]:
+    """The checkpoints among what matches a name with wildcards."""
+    # Path.glob would refuse absolute patterns.
+    matches = {match: _checkpoint_or_none(match) for match in sorted(glob(pattern))}  # noqa: PTH207
+    checkpoints = {match: path for match, path in matches.items() if path}
+    if not checkpoints:
+        raise UserError(
+            f"--checkpoint {pattern}: expected at least one checkpoint, found none among the "
+            f"{len(matches)} path(s) that match"
+        )
+    if len(checkpoints) < len(matches):
+        others = len(matches) - len(checkpoints)
+        log.info("--checkpoint %s: left out %s path(s) that are no checkpoint", pattern, others)
+    return checkpoints
+
+
+def _find(name: str, dry_run: bool) -> Path:
+    from recllm.models.checkpoint_ids import checkpoint_folder
 
     try:
-        return find_description(name) if dry_run else download_checkpoint(name)
+        return checkpoint_folder(name, description_only=dry_run)
     except UserError as error:
         raise UserError(f"--checkpoint {error}") from None
 
 
 def _checkpoint_or_none(name: str) -> Path | None:
-    from recllm.eval.checkpoints import find_checkpoint
-
     try:
-        return find_checkpoint(name)
+        return _find(name, dry_run=False)
     except UserError:
         return None

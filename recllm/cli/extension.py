@@ -44,7 +44,11 @@ def recipe_of(run: Path) -> Recipe:
         UserError: it is not a run's folder, or shows no model.
     """
     if not run.is_dir():
-        raise UserError(f"{run}: expected the folder of a run; there is none")
+        raise UserError(
+            f"{run}: expected the folder of a run; there is none. New items are placed by the "
+            "run's own encoder and codebooks, which a checkpoint on the Hub does not bring: extend "
+            "the run that it was trained in, and push that again"
+        )
     if not (run / RESOLVED).is_file():
         raise UserError(
             f"{run}: expected the folder of a run, found no {RESOLVED} in it; give a recipe's "

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from recllm.errors import Interrupted, StorageError, UserError
+from recllm.errors import Interrupted, NetworkError, StorageError, UserError
 
 #: Of Linux's prctl: the signal that a process gets when its parent dies.
 PR_SET_PDEATHSIG = 1
@@ -51,7 +51,7 @@ def explaining(describe: Callable[[], str]) -> Iterator[None]:
     _watch.describe = describe
     try:
         yield
-    except (UserError, StorageError):
+    except (UserError, StorageError, NetworkError):
         raise
     except KeyboardInterrupt:
         raise Interrupted(describe()) from None

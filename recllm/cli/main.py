@@ -16,6 +16,8 @@ from recllm.cli.commands import (
     doctor,
     export,
     merge,
+    pull,
+    push,
     recipes,
     recommend,
     score,
@@ -23,7 +25,7 @@ from recllm.cli.commands import (
     stages,
 )
 from recllm.cli.interruption import leave, watching
-from recllm.errors import Interrupted, StorageError, UserError
+from recllm.errors import Interrupted, NetworkError, StorageError, UserError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,6 +54,8 @@ for command in (
     stages.report,
     recommend.recommend,
     merge.merge,
+    pull.pull,
+    push.push,
     recipes.recipes,
     config.config,
     data.data,
@@ -90,7 +94,7 @@ def run_to_end(command: Callable[[], Any], say: Callable[[str, int], int] = comp
     except click.ClickException as error:
         error.show()
         return 2
-    except (Interrupted, StorageError) as error:
+    except (Interrupted, NetworkError, StorageError) as error:
         return say(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
         return say("interrupted; nothing was being built", 1)

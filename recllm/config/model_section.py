@@ -18,8 +18,8 @@ QUANTISED = ("qlora", "lora-8bit")
 #: What the files of a model are known by: a whole one's, and an adapter's.
 WHOLE, ADAPTER = "config.json", "adapter_config.json"
 
-#: user/name, or one of the Hub's old names without a user.
-HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
+#: user/name, or one of the Hub's old names without a user; optionally of a branch, tag or commit.
+HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?(@[^@\s]+)?$")
 
 
 class FromScratchSection(Section):
@@ -70,7 +70,8 @@ class ModelSection(Section):
     """The backbone: a Hugging Face causal LM by id or folder, or a small one from scratch."""
 
     name: str | None = Field(
-        default=None, description="a Hub id, or the folder of a model or of an adapter"
+        default=None,
+        description="a Hub id, also with @revision, or the folder of a model or an adapter",
     )
     from_scratch: FromScratchSection | None = None
     tuning: Tuning = Field(

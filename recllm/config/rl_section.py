@@ -55,7 +55,9 @@ class RlSection(Section):
         description="reward: weight, or {weight: …} and its own options; or a function's path",
     )
     checkpoint: str | None = Field(
-        default=None, description="a recllm checkpoint; default: what this run's sft has trained"
+        default=None,
+        description="a recllm checkpoint, its folder or Hub id; default: what this run's sft has "
+        "trained",
     )
     tuning: Literal["full", "lora"] = "full"
     lora: LoraSection | None = Field(default=None, description="only with tuning: lora")

@@ -12,7 +12,7 @@ from recllm.models.checkpoint_files import check_same_sids
 from recllm.models.devices import resolve_device, resolve_dtype
 from recllm.models.dropout import add_dropout
 from recllm.models.loading import load_model
-from recllm.models.references import BaseReference
+from recllm.models.model_names import reference
 from recllm.models.title_rows import title_averages
 from recllm.models.tokenizers import load_tokenizer, sid_token_ids
 from recllm.models.tuned import prepare_for_tuning
@@ -67,7 +67,7 @@ def load_backbone(
     extend_vocabulary(model, known, size, seed, means)
     sids = None if catalog is None else catalog.sids
     rows = np.concatenate(sid_token_ids(tokenizer, sids)) if isinstance(sids, SidIndex) else []
-    base = BaseReference.of(section.name, getattr(model.config, "_commit_hash", None))
+    base = reference(section.name)
     return prepare_for_tuning(model, section, [int(row) for row in rows], base)
 
 

@@ -25,12 +25,7 @@ def check_checkpoint(folder: Path) -> None:
         UserError: a file is missing or cut off, or the tokenizer, the model and the catalogue do
             not belong together.
     """
-    missing = list(_missing(folder))
-    if missing:
-        raise UserError(
-            f"{folder}: the checkpoint lacks {', '.join(missing)}; copy the whole folder again, or "
-            "give another checkpoint"
-        )
+    require_files(folder)
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="numpy"):
@@ -48,6 +43,23 @@ def check_checkpoint(folder: Path) -> None:
             f"{folder}: the tokenizer has tokens up to {highest}, but the model's embedding has "
             f"{rows} rows; put the tokenizer there that was saved with the model"
         )
+
+
+def require_files(folder: Path) -> None:
+    """Refuse a checkpoint that lacks a file; what is in the files is not looked at.
+
+    Raises:
+        UserError: it does.
+    """
+    missing = list(_missing(folder))
+    if not missing:
+        return
+    pickles = sorted(path.name for path in folder.glob("*.bin"))
+    instead = f" ({pickles[0]} may run code, and is not read)" if pickles else ""
+    raise UserError(
+        f"{folder}: the checkpoint lacks {', '.join(missing)}{instead}; copy the whole folder "
+        "again, or give another checkpoint"
+    )
 
 
 def _missing(folder: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ from recllm.catalog.items import Items
 from recllm.catalog.sids import ItemIndex, SidIndex, read_index
 from recllm.config.plugins import TASKS
 from recllm.errors import UserError
+from recllm.models.model_names import find_model
 from recllm.models.references import DESCRIPTION
 from recllm.models.tokenizers import known_sid_token_ids, load_tokenizer_of
 from recllm.prompts.renderer import Renderer, sequential_recommendation
@@ -89,15 +90,20 @@ def reading(folder: Path) -> Iterator[dict[str, Any]]:
         raise UserError(f"{folder}: the checkpoint cannot be read: {said}") from None
 
 
-def read_renderer(folder: Path, description: dict[str, Any]) -> Renderer:
+def read_renderer(
+    folder: Path, description: dict[str, Any], trust_remote_code: bool = False
+) -> Renderer:
     """How the recommender in a folder renders prompts.
+
+    Args:
+        trust_remote_code: whether code of a tokenizer may run.
 
     Raises:
         UserError: the tokenizer lacks SID tokens, or has them in other places than the model.
     """
     template = Template(**description["template"])
     catalog = _catalog(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     _check_tokens(folder, tokenizer, catalog.sids)
     known = description.get("sid_tokens")  # checkpoints of earlier versions do not have it
     if known is not None and known != _token_identity(tokenizer, catalog.sids):
@@ -126,13 +132,13 @@ def check_same_sids(name: str, sids: ItemIndex) -> None:
     titles goes with any SIDs.
 
     Args:
-        name: of a model; what is no folder of a recommender has no SIDs.
+        name: of a model; what is no recommender has no SIDs.
         sids: the run's.
 
     Raises:
         UserError: the SIDs differ, or the recommender's tokenizer lacks its own.
     """
-    folder = Path(name)
+    folder = Path(find_model(name).name)
     if not (folder / DESCRIPTION).is_file():
         return
     theirs = read_index(folder / SIDS_FILE)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from recllm.catalog.histories import History
 from recllm.catalog.items import Items
@@ -18,19 +18,25 @@ from recllm.config.eval_section import Scoring
 from recllm.decoding.engine import Ranking, TreeDecoder
 from recllm.errors import UserError
 from recllm.models.backbone import on_device
+from recllm.models.checkpoint_check import require_files
 from recllm.models.checkpoint_files import (
     describe,
     read_renderer,
     reading,
     write_catalog,
 )
+from recllm.models.checkpoint_ids import checkpoint_folder
 from recllm.models.item_trie import item_trie
-from recllm.models.loading import load_merged, load_tuned
+from recllm.models.loading import load_merged, load_weights
 from recllm.models.references import is_adapter
+from recllm.models.requests import Recommendation, Selection, Unknown, read_request
 from recllm.models.tuned import TunedModel
 from recllm.prompts.renderer import Renderer
 
 log = logging.getLogger(__name__)
+
+#: As wide a search as evaluation's, even for a short list: a narrow one finds worse items.
+BEAMS = 50
 
 
 @dataclass
@@ -74,9 +80,65 @@ class Recommender:
         Raises:
             UserError: an id is not in the catalogue.
         """
+        return self._without(self.items.index_of(list(item_ids)))
+
+    def _without(self, items: History) -> "Recommender":
         fewer = replace(self)
-        vars(fewer)["trie"] = self.trie.without(self.items.index_of(list(item_ids)))
+        vars(fewer)["trie"] = self.trie.without(items)
         return fewer
+
+    def recommend(
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int = 10,
+        *,
+        exclude: Selection | None = None,
+        only: Selection | None = None,
+        exclude_history: bool | None = None,
+        beams: int = BEAMS,
+        unknown: Unknown = "refuse",
+    ) -> list[list[Recommendation]]:
+        """The best `k` items for each history, best first; fewer where fewer may be returned.
+
+        Histories are run in batches that fit into memory.
+
+        Args:
+            histories: for each user the ids of their items, oldest first.
+            exclude: ids that are not recommended: a list of ids for all histories, or for each
+                history a list of its own. They take no places.
+            only: ids that alone may be recommended, such as those in stock; as `exclude`.
+            exclude_history: whether items of the history are never recommended; by default as the
+                checkpoint was chosen.
+            beams: how many items are searched for; at least `k` are. Fewer find worse items.
+            unknown: what becomes of ids that the catalogue lacks: `skip` leaves them out, and logs
+                how many; a history of which nothing is left gets an empty list.
+
+        Raises:
+            UserError: an id is not known, a history is empty (unless such are skipped), a list has
+                another form, or the model ranks no items.
+        """
+        if k < 1 or beams < 1:
+            raise UserError(f"k and beams: expected at least 1, found {k} and {beams}")
+        asked = read_request(self.items, histories, exclude, only, unknown)
+        found: list[list[Recommendation]] = [[] for _ in histories]
+        if not asked.histories:
+            return found
+        fewer = self._without(asked.exclude.of_all) if asked.exclude.of_all else self
+        excludes = self.exclude_history if exclude_history is None else exclude_history
+        ranking = fewer.rank_prompts(
+            self.renderer.recommendation_prompts(asked.histories),
+            beams=max(k, beams),
+            exclude=asked.excluded(with_histories=excludes),
+            only=asked.allowed(),
+        )
+        ids, titles = self.items.ids, self.items.titles
+        for row, items, scores in zip(asked.rows, ranking.items, ranking.scores, strict=True):
+            found[row] = [
+                Recommendation(ids[item], titles[item], float(score))
+                for item, score in zip(items[:k], scores[:k], strict=True)
+                if item >= 0
+            ]
+        return found
 
     def rank(
         self,
@@ -143,19 +205,53 @@ class Recommender:
         describe(folder, self.renderer, self.scoring, self.exclude_history, **of_adapter)
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "Recommender":
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        trust_remote_code: bool = False,
+    ) -> "Recommender":
+        """The recommender of a checkpoint's folder, of a run's, or of the Hugging Face Hub.
+
+        Weights are read from safetensors alone.
+
+        Args:
+            name: a folder, or user/name or user/name@revision of the Hub, from which only what is
+                missing in its cache is downloaded.
+            revision: a branch, tag or commit of the Hub.
+            dtype: of the weights; what an adapter holds is float32.
+            trust_remote_code: whether Python code of the model's repository may run.
+
+        Raises:
+            UserError: there is no such checkpoint, the Hub gives it not, or as `load`.
+        """
+        name = name if revision is None else f"{name}@{revision}"
+        folder = checkpoint_folder(name, code=trust_remote_code)
+        with reading(folder):  # a description of another format is said first
+            require_files(folder)
+        return cls.load(folder, dtype, trust_remote_code)
+
+    @classmethod
+    def load(
+        cls, folder: Path, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
+    ) -> "Recommender":
         """Read what `save` wrote, onto the GPU where there is one.
 
         An adapter comes on its base, in 4 or 8 bits where it was trained so.
 
         Args:
             dtype: of the weights; what an adapter holds is float32.
+            trust_remote_code: whether Python code of the model's repository may run.
 
         Raises:
             UserError: the folder is not a recommender, a file of it is missing, or the base of an
                 adapter is missing or another.
         """
-        return cls._load(folder, lambda: _load_weights(folder, dtype))
+        return cls._load(
+            folder, lambda: load_weights(folder, dtype, trust_remote_code), trust_remote_code
+        )
 
     @classmethod
     def load_merged(cls, folder: Path) -> "Recommender":
@@ -173,35 +269,14 @@ class Recommender:
         return cls._load(folder, lambda: load_merged(folder, torch.float32))
 
     @classmethod
-    def _load(cls, folder: Path, load_weights: Callable[[], PreTrainedModel]) -> "Recommender":
+    def _load(
+        cls,
+        folder: Path,
+        weights: Callable[[], PreTrainedModel],
+        trust_remote_code: bool = False,
+    ) -> "Recommender":
         with reading(folder) as description:
             scoring, exclude_history = description["scoring"], description["exclude_history"]
-            renderer = read_renderer(folder, description)
-            model = load_weights()
+            renderer = read_renderer(folder, description, trust_remote_code)
+            model = weights()
         return cls(on_device(model), renderer, scoring, exclude_history)
-
-
-def _load_weights(folder: Path, dtype: torch.dtype) -> Any:
-    if is_adapter(folder):
-        return load_tuned(folder, dtype)
-    load: Any = AutoModelForCausalLM.from_pretrained  # not typed for output_loading_info
-    try:
-        model, told = load(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except RuntimeError as error:
-        if "mismatched_sizes" not in str(error):
-            raise
-        raise _other_weights(folder, "have other sizes than it says") from None
-    if told["missing_keys"]:  # transformers would leave them random
-        missing = sorted(told["missing_keys"])
-        raise _other_weights(folder, f"lack {len(missing)} that it asks for, such as {missing[0]}")
-    if told["unexpected_keys"]:
-        others = sorted(told["unexpected_keys"])
-        log.warning("%s: %d weights are not used, such as %s", folder, len(others), others[0])
-    return model
-
-
-def _other_weights(folder: Path, how: str) -> UserError:
-    return UserError(
-        f"{folder}: the weights are not those of config.json: they {how}; copy both from where the "
-        "model was saved"
-    )

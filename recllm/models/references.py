@@ -25,17 +25,6 @@ def file_hashes(folder: Path) -> dict[str, str]:
     return {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
 
 
-def tokenizer_source(name: str) -> str:
-    """Where a model's tokenizer is: with an adapter, or where it brings none, with its base.
-
-    Raises:
-        UserError: an adapter names no base.
-    """
-    while is_adapter(name) and not (Path(name) / "tokenizer_config.json").is_file():
-        name = BaseReference.of_adapter(Path(name)).name
-    return name
-
-
 @dataclass(frozen=True)
 class BaseReference:
     """The model that an adapter belongs to.
@@ -51,16 +40,9 @@ class BaseReference:
     fingerprint: str | None = None
 
     @classmethod
-    def of(cls, name: str, revision: str | None = None) -> "BaseReference":
-        """The model `name`, as it is now; a folder by its absolute path.
-
-        Args:
-            revision: the commit that a model of the Hub was loaded from.
-        """
-        folder = Path(name)
-        if not folder.is_dir():
-            return cls(name, revision)
-        return cls(str(folder.resolve()), None, fingerprint(folder))
+    def of(cls, folder: str | Path) -> "BaseReference":
+        """The model in a folder, as it is now, by its absolute path."""
+        return cls(str(Path(folder).resolve()), None, fingerprint(Path(folder)))
 
     @classmethod
     def of_adapter(cls, folder: Path) -> "BaseReference":

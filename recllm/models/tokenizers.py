@@ -11,7 +11,8 @@ from recllm.catalog.sids import ItemIndex, SidIndex, sid_token
 from recllm.catalog.trie_building import ENDED
 from recllm.config.schema import ModelSection
 from recllm.errors import UserError
-from recllm.models.references import tokenizer_source
+from recllm.models.hub_errors import explain, find_hub_error
+from recllm.models.model_names import Place, tokenizer_source
 
 END_TOKEN = "<|endoftext|>"
 PAD_TOKEN = "<|pad|>"
@@ -47,11 +48,14 @@ def load_tokenizer_of(name: str, trust_remote_code: bool = False) -> PreTrainedT
     """
     from transformers import AutoTokenizer
 
-    name = tokenizer_source(name)
+    place = tokenizer_source(name)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if place.revision is not None:
+        options["revision"] = place.revision
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(place.name, **options)
     except (OSError, ValueError) as error:
-        raise UserError(cannot_load("tokenizer", name, error)) from None
+        raise UserError(cannot_load("tokenizer", place, error)) from None
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerBase:
@@ -140,10 +144,18 @@ def _require_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -
         )
 
 
-def cannot_load(what: str, name: str, error: Exception) -> str:
-    """The message for a model or tokenizer that transformers could not load."""
+def cannot_load(what: str, place: Place, error: Exception, wanted: str = "model.name") -> str:
+    """The message for a model or tokenizer that transformers could not load.
+
+    Args:
+        wanted: what names it.
+    """
+    hub = find_hub_error(error)
+    if hub is not None:
+        why = explain(hub, place.name, place.revision)
+        return f"{wanted}: the {what} of {place.name!r} cannot be loaded: {why}"
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
     return (
-        f"model.name: the {what} of {name!r} cannot be loaded: {first_line} "
+        f"{wanted}: the {what} of {place.name!r} cannot be loaded: {first_line} "
         "(expected a local folder, or a Hub id that can be reached)"
     )

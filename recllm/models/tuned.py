@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from recllm.config.model_section import WITH_LORA, LoraSection, ModelSection, Tuning
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
+from recllm.models.model_names import find_model, require_bases
 from recllm.models.quantisation import require_bitsandbytes
 from recllm.models.references import ADAPTER_WEIGHTS, BaseReference, check_base
 
@@ -92,7 +93,9 @@ def check_tuning(recipe: Recipe) -> None:
     if model.tuning == "sid-rows" and recipe.sid.quantizer.name == "title":
         raise UserError(NO_SID_ROWS)
     if model.name is not None:
-        check_base(model.name)
+        folder = find_model(model.name).name
+        check_base(folder)
+        require_bases(Path(folder))
 
 
 def prepare_for_tuning(

@@ -11,6 +11,7 @@ from recllm.config.model_section import LoraSection
 from recllm.config.schema import Recipe
 from recllm.errors import UserError
 from recllm.models.memory import ADAMW, GIB, Job, ModelSize, estimate, model_size, what_fits
+from recllm.models.model_names import find_model
 from recllm.models.references import BaseReference, is_adapter
 
 #: Launchers that spread a model over processes: each holds less than all of it.
@@ -79,10 +80,15 @@ def _size(recipe: Recipe, rows: int) -> ModelSize | None:
     name = recipe.model.name
     assert name is not None
     try:
-        while is_adapter(name):
-            name = BaseReference.of_adapter(Path(name)).name
-        trusted = recipe.model.trust_remote_code
-        config = AutoConfig.from_pretrained(name, trust_remote_code=trusted)
+        place = find_model(name)
+        while is_adapter(place.name):
+            base = BaseReference.of_adapter(Path(place.name))
+            place = find_model(base.name, base.revision)
+        config = AutoConfig.from_pretrained(
+            place.name,
+            trust_remote_code=recipe.model.trust_remote_code,
+            **({"revision": place.revision} if place.revision else {}),
+        )
         return model_size(config, config.get_text_config(decoder=True).vocab_size + rows)
     except (OSError, ValueError, AttributeError, UserError):
         return None

@@ -18,8 +18,9 @@ from recllm.config.schema import Recipe
 from recllm.config.validation import dump
 from recllm.errors import UserError
 from recllm.models.backbone import on_device
+from recllm.models.checkpoint_ids import named_checkpoint, named_identity
 from recllm.models.recommender import Recommender
-from recllm.models.references import BaseReference, file_hashes, is_adapter
+from recllm.models.references import BaseReference, is_adapter
 from recllm.models.tuned import TunedModel, keep_precision, prepare_for_tuning
 from recllm.rewards import RewardFacts, RewardMix
 from recllm.train.arguments import trainer_arguments
@@ -78,7 +79,8 @@ class Rl(TrainingStage):
             settings["functions"] = own
         if self._section.checkpoint is None:
             return settings
-        return settings | {"checkpoint": file_hashes(Path(self._section.checkpoint))}
+        known = named_identity("rl.checkpoint", self._section.checkpoint)
+        return settings | {"checkpoint": known}
 
     def check(self) -> None:
         """Refuse settings that TRL does not take, and small steps without whole groups."""
@@ -95,7 +97,7 @@ class Rl(TrainingStage):
         section = ModelSection(name=folder, tuning="lora", lora=self._section.lora)
         tokens = [a.tolist() for a in recommender.trie.alphabets]
         rows = sorted({token for level in tokens for token in level})
-        base = BaseReference.of(folder, None)
+        base = BaseReference.of(folder)
         model = prepare_for_tuning(recommender.model, section, rows, base)
         return replace(recommender, model=model)
 
@@ -112,7 +114,9 @@ class Rl(TrainingStage):
 
     def _folder(self, inputs: Mapping[str, Path]) -> Path:
         given = self._section.checkpoint
-        return inputs["sft"] / "model" if given is None else Path(given)
+        if given is None:
+            return inputs["sft"] / "model"
+        return named_checkpoint("rl.checkpoint", given)
 
     def trainer(
         self, spread: SpreadRecommender, inputs: Mapping[str, Path], out: Path

@@ -16,6 +16,7 @@ from recllm.config.schema import Recipe
 from recllm.config.validation import dump
 from recllm.errors import UserError
 from recllm.models.backbone import load_backbone, on_device
+from recllm.models.model_names import identity
 from recllm.models.recommender import Recommender
 from recllm.models.references import BaseReference, file_hashes, is_adapter
 from recllm.models.tokenizers import sid_token_ids
@@ -167,10 +168,14 @@ def _token_ids(recommender: Recommender) -> list[NDArray[np.int64]]:
 
 
 def _model_files(name: str | None) -> dict[str, Any] | None:
-    """The hashes of a local model's files: another model in the same folder is another model."""
+    """The hashes of a local model's files: another model in the same folder is another model.
+
+    Of a recommender on the Hub its commit there.
+    """
     if name is None or not Path(name).is_dir():
-        return None
+        return None if name is None else identity(name)
     hashes: dict[str, Any] = dict(file_hashes(Path(name)))
     if is_adapter(name):
-        hashes["base"] = _model_files(BaseReference.of_adapter(Path(name)).name)
+        base = BaseReference.of_adapter(Path(name)).name
+        hashes["base"] = _model_files(base) if Path(base).is_dir() else None
     return hashes

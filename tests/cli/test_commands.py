@@ -129,13 +129,13 @@ def test_a_recipe_that_is_not_there() -> None:
 def test_a_run_that_is_not_there() -> None:
     outcome = recllm("recommend", "no/such/run", "--history", "a")
     assert outcome.code == 2
-    assert "there is none" in outcome.err
+    assert "there is no such folder" in outcome.err
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     outcome = recllm("recommend", str(tmp_path), "--history", "a")
     assert outcome.code == 2
-    assert "expected a recllm checkpoint" in outcome.err
+    assert "expected a checkpoint, found no recllm.json" in outcome.err
 
 
 def test_an_option_that_is_not_there() -> None:

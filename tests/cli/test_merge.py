@@ -34,7 +34,7 @@ def test_what_cannot_be_merged(tmp_path: Path) -> None:
     for folder, message in {
         "full": "found a whole model: there is nothing to merge, use it as it is",
         "base": "expected a recllm checkpoint, found no recllm.json",
-        "none": "expected the folder of a run or of a checkpoint; there is none",
+        "none": "user/name on the Hub; there is no such folder",
     }.items():
         outcome = recllm("merge", str(tmp_path / folder), str(tmp_path / "whole"))
         assert outcome.code == 2

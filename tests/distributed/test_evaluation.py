@@ -101,4 +101,7 @@ def test_a_mistake_ends_all_processes(evaluated: Place, tmp_path: Path) -> None:
     place = not_yet(evaluated, tmp_path)
     ended = place.start("eval", "--processes", "2", "--checkpoint", str(tmp_path)).wait(600)
     assert ended.code == 2
-    assert ended.err.count("expected a checkpoint, found no recllm.json") == 1 and "Traceback" not in ended.err
+    assert (
+        ended.err.count("expected a checkpoint, found no recllm.json") == 1
+        and "Traceback" not in ended.err
+    )

@@ -1,15 +1,14 @@
 """Checkpoints by their Hub id, through the Hub's own client and a stand-in of the Hub."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import recllm
+from hub_client import ask, environment
 from huggingface_hub import constants
 from local_hub import COMMIT, LocalHub, local_hub
 from small_models import make_model
@@ -31,19 +30,6 @@ cache_dir: {folder}/cache
 output_dir: {folder}/run
 """
 UNWANTED = ("pytorch_model.bin", "training_args.pickle", "README.md", "other/config.json")
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    """A hub that the client of this process asks."""
-    with local_hub() as found:
-        monkeypatch.setattr(constants, "ENDPOINT", found.url)
-        url = f"{found.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr("time.sleep", lambda _: None)  # between the client's attempts
-        yield found
 
 
 def make_checkpoint(folder: Path) -> Path:
@@ -95,12 +81,11 @@ def test_a_downloaded_checkpoint_is_evaluated_as_its_folder_is(tmp_path: Path, r
     shutil.copytree(tmp_path / "run/model", tmp_path / "pushed")
     with local_hub() as hub:
         hub.repos["ann/shop"] = tmp_path / "pushed"
-        environment = {name: v for name, v in os.environ.items() if not name.startswith("HF_")}
-        environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+        variables = environment(hub.url, tmp_path / "home")
         script = str(Path(sys.executable).with_name("recllm"))
         command = [script, "eval", recipe, "--checkpoint", "ann/shop@v1"]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         assert "model.safetensors" in hub.sent
@@ -170,10 +155,7 @@ def test_offline_only_what_is_in_the_cache_is_found(
 
 
 def test_nobody_listens(hub: LocalHub, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = "http://127.0.0.1:9"  # the port of `discard`
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    ask("http://127.0.0.1:9", monkeypatch)  # the port of `discard`
     assert "the Hub cannot be reached: " in refused(recipe, "ann/shop")
 
 
