@@ -13,7 +13,8 @@ RUN = {
     for page in all_pages()
 }
 
-pytestmark = pytest.mark.slow
+#: The tutorial trains twice and starts many processes: on a busy machine that takes its time.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.mark.parametrize("page", [page for page, found in RUN.items() if found], ids=name_of)
