@@ -35,6 +35,10 @@ def test_it_works_in_a_clean_environment_from_another_folder(
     copied = call([recllm, "recipes", "cp", "demo", "mine.yaml"], tmp_path)
     assert "mine.yaml" in copied
     assert "would run" in call([recllm, "run", "mine.yaml", "--dry-run"], tmp_path)
+    short = "sft.trainer.num_train_epochs=1"  # the demo but for its other eleven
+    ran = call([recllm, "run", "mine.yaml", short], tmp_path)
+    assert "report: runs/demo/report.html" in ran
+    assert "covisitation" in ran and (tmp_path / "runs/demo/report.html").stat().st_size > 100_000
 
 
 @pytest.mark.parametrize("name", ["data_prep", "eval", "recipes"])
