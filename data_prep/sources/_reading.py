@@ -4,6 +4,7 @@ Text, so that nothing is guessed: an id such as 007 stays what it is, and a valu
 understood is found where it is parsed, with its line.
 """
 
+import gzip
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -33,6 +34,8 @@ FORMATS = {
 }
 #: How the line of DuckDB's message begins that says what is wrong with a line of CSV.
 CSV_REASONS = ("Expected Number", "Value with", "Invalid unicode", "Maximum line size")
+#: What DuckDB says of a file whose lines end in two ways.
+NO_STATE = "state machine reached an invalid state"
 
 
 def existing(path: Path) -> Path:
@@ -187,7 +190,19 @@ def readable(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: expected text in UTF-8, found other bytes ({error})") from None
     except (duckdb.Error, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: the file cannot be read: {_first_words(str(error))}") from None
+        why = _first_words(str(error))
+        if NO_STATE in why and _ends_in_two_ways(path):
+            why = (
+                r"some of its lines end in \r\n, others in \n; make them one, as sed -i 's/\r$//' "
+                f"{path} does"
+            )
+        raise UserError(f"{path}: the file cannot be read: {why}") from None
+
+
+def _ends_in_two_ways(path: Path) -> bool:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as lines:
+        kinds = {line.endswith(b"\r\n") for line in lines if line.endswith(b"\n")}
+    return len(kinds) == 2
 
 
 def _first_words(message: str) -> str:

@@ -335,3 +335,13 @@ def test_other_columns_of_the_items_are_kept_by_name(tmp_path: Path) -> None:
     for names in (("title",), ("intent", "intent")):
         with pytest.raises(ValueError, match=r"a name of the tables|expected different names"):
             Files.model_validate({**places, "item_columns": names})
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_lines_that_end_in_two_ways_are_named(suffix: str, tmp_path: Path) -> None:
+    rows = [f"u{row},i{row},{row}" for row in range(100)]
+    text = "user_id,item_id,timestamp\r\n" + "\r\n".join(rows) + "\n" + "\n".join(rows) + "\n"
+    path = tmp_path / f"log{suffix}"
+    path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    with pytest.raises(UserError, match=r"some of its lines end in \\r\\n, others in \\n"):
+        ingest(tmp_path, path=path)
