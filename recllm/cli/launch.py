@@ -1,6 +1,7 @@
 """`recllm sft --accelerate`: start the processes of one command, and end as they end."""
 
 import importlib.util
+import logging
 import os
 import shlex
 import shutil
@@ -20,6 +21,8 @@ from recllm.cli.interruption import end_with_parent
 from recllm.config.registry import unknown_name
 from recllm.errors import UserError
 from recllm.world import ASKED, OUTCOME
+
+log = logging.getLogger(__name__)
 
 #: Ctrl-C on a terminal is for all processes. If it was for this one alone, the launcher is told.
 GRACE_SECONDS = 5.0
@@ -155,6 +158,8 @@ def _check(name: str, config: dict[str, Any], processes: int, gpus: int) -> None
             f"--accelerate: {name} needs DeepSpeed, which is not installed: "
             "pip install 'recllm[deepspeed]'"
         )
+    if kind == "DEEPSPEED":
+        _warn_of_locks()
     if kind == "FSDP" and not gpus:
         raise UserError(
             f"--accelerate: {name} shards the model with FSDP, which accelerate does on GPUs only, "
@@ -165,6 +170,18 @@ def _check(name: str, config: dict[str, Any], processes: int, gpus: int) -> None
             f"--accelerate: {name} has distributed_type: 'NO', with which accelerate starts one "
             f"process, but {processes} are asked for; use one of {', '.join(shipped_configs())}"
         )
+
+
+def _warn_of_locks() -> None:
+    """Say so where DeepSpeed would wait for ever: a compilation that was killed leaves its lock."""
+    from torch.utils.cpp_extension import get_default_build_root
+
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    for lock in sorted(root.glob("**/lock")):
+        log.warning(
+            "%s: another process compiles DeepSpeed's code there, or was killed when it did; "
+            "training waits until this file is gone: delete it if nothing else is running", lock,
+        )  # fmt: skip
 
 
 def _count_gpus() -> int:

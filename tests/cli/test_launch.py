@@ -105,3 +105,17 @@ def test_processes_need_a_way_to_train_together(recipe: str, tmp_path: Path) -> 
     options = ["--accelerate", str(single), "--processes", "2"]
     assert "starts one process, but 2 are asked for" in refused(recipe, *options)
     assert "say how many processes" in refused(recipe, "--accelerate", str(single))
+
+
+def test_a_lock_that_a_killed_compilation_left_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    lock = tmp_path / "cpu_adam" / "lock"
+    lock.parent.mkdir()
+    lock.touch()
+    launch.plan_launch("ddp", 2, ["demo"])
+    assert not caplog.messages
+    launch.plan_launch("zero2-offload", 2, ["demo"])
+    (message,) = caplog.messages
+    assert str(lock) in message and "delete it" in message
