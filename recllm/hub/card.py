@@ -93,15 +93,24 @@ def render_card(
         "needs_data": recipe is not None and getattr(recipe.data.source, "path", None) is not None,
         "version": version,
         "commit": trained.commit if trained else None,
-        "protocol": protocol(metrics) if metrics else None,
-        "settings": evaluation_settings(metrics) if metrics else None,
-        "evaluation": evaluation_table(metrics) if metrics else None,
-        "comparisons": list(comparisons(metrics)) if metrics else [],
-        "limits": list(limits(metrics)) if metrics else [],
         "works": works,
         "bibtex": [*(work.bibtex() for work in works), citations.software(version)],
+        **_told_of(metrics),
     }
     return _render(context)
+
+
+def _told_of(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the template shows of an evaluation, or that there is none."""
+    if not metrics:
+        return {"evaluation": None, "limits": []}
+    return {
+        "protocol": protocol(metrics),
+        "settings": evaluation_settings(metrics),
+        "evaluation": evaluation_table(metrics),
+        "comparisons": list(comparisons(metrics)),
+        "limits": list(limits(metrics)),
+    }
 
 
 def _example_history(items: Items) -> list[str]:
