@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from recllm.config.schema import DataSection
 from recllm.config.times import in_words, to_seconds
-from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
+from recllm.data_prep.tables import Column, Connection, Table, collect, materialise, scalars
 from recllm.errors import UserError
 
 #: Behaviours that an error message lists at most.
@@ -193,11 +193,11 @@ def _sift(
 def _check_known(log: Table, named: set[str]) -> None:
     """Raise for behaviours that the log does not have, with those that it has."""
     sizes = log.filter(log.behavior.notnull()).group_by("behavior").aggregate(n=lambda t: t.count())
-    known = sizes.filter(sizes.behavior.isin(sorted(named))).to_pyarrow()["behavior"].to_pylist()
-    unknown = sorted(named - set(known))
+    known = collect(sizes.filter(sizes.behavior.isin(sorted(named))))
+    unknown = sorted(named - {row["behavior"] for row in known})
     if not unknown:
         return
-    found = sizes.order_by(sizes.n.desc(), "behavior").limit(LISTED + 1).to_pyarrow().to_pylist()
+    found = collect(sizes.order_by(sizes.n.desc(), "behavior").limit(LISTED + 1))
     listed = [f"{row['behavior']} ({row['n']})" for row in found[:LISTED]]
     raise UserError(
         f"the log has no behavior {' or '.join(map(repr, unknown))}; found "

@@ -1,10 +1,9 @@
 """The k-core of a log: users and items with many interactions among each other."""
 
 from dataclasses import dataclass
+from functools import partial
 
-from recllm.data_prep.tables import Connection, Table, discard, materialise, number, size
-
-SIDES = ("user", "item")
+from recllm.data_prep.tables import Connection, Table, materialise, number, shrink
 
 
 @dataclass(frozen=True)
@@ -39,35 +38,40 @@ def k_core(con: Connection, log: Table, user_k: int, item_k: int) -> tuple[Table
     """The users and the items of the core, each once.
 
     The core is the largest subset of the rows in which users have at least `user_k` of them and
-    items `item_k`: the rows whose user and item both are in it. In each turn, all users and items
-    with too few rows lose theirs; after the first turn, only those are counted again that have
-    just lost rows.
+    items `item_k`: the rows whose user and item both are in it. It is found by peeling (Batagelj
+    and Zaversnik, 2003): whoever has too few rows goes, all at once, and those that they shared
+    rows with lose these; what counts the rows of each is a table of users and items alone, and
+    the log is only asked for the rows of those who go.
 
     Args:
-        log: with `user` and `item`.
+        log: with `user` and `item`, numbers from 0 on.
     """
-    pairs = log.select("user", "item")
-    before = left = pairs
-    touched = pairs, pairs
-    while True:
-        users, items = (
-            _rarer_than(con, left, counted, side, k)
-            for side, counted, k in zip(SIDES, touched, (user_k, item_k), strict=True)
-        )
-        if before is not pairs:  # it is what `touched` was made of
-            discard(con, before)
-        if not size(con, users) and not size(con, items):
-            return left.select("user").distinct(), left.select("item").distinct()
-        touched = left.semi_join(items, "item"), left.semi_join(users, "user")
-        before = left
-        left = materialise(con, left.anti_join(users, "user").anti_join(items, "item"))
+    # Users and items are the nodes of one graph: items go by the negative numbers.
+    log = log.select("user", "item").cast({"user": "int32", "item": "int32"})
+    users, items = _spare_rows(log, "user", user_k), _spare_rows(log, "item", item_k)
+    nodes = users.union(items.mutate(node=(-1 - items.node).cast("int32")))
+    nodes = shrink(con, nodes, partial(_peel, log))
+    users, items = nodes.filter(nodes.node >= 0), nodes.filter(nodes.node < 0)
+    return users.select(user="node"), items.select(item=(-1 - items.node).cast("int32"))
 
 
-def _rarer_than(con: Connection, left: Table, touched: Table, side: str, k: int) -> Table:
-    """The ids of one side with less than `k` rows, of those that some rows have."""
-    counted = left if touched is left else left.semi_join(touched, side)
-    rows = counted.group_by(side).aggregate(rows=counted.count())
-    return materialise(con, rows.filter(rows.rows < k).select(side))
+def _spare_rows(log: Table, side: str, k: int) -> Table:
+    """Of each id of one side, by how many its rows are more than `k`."""
+    counted = log.group_by(node=log[side]).aggregate(rows=log.count())
+    return counted.select("node", spare=(counted.rows - k).cast("int32"))
+
+
+def _peel(log: Table, nodes: Table) -> Table:
+    """The nodes that have enough rows, without the rows that they share with one that has not."""
+    import ibis
+
+    gone, left = nodes.filter(nodes.spare < 0), nodes.filter(nodes.spare >= 0)
+    of_users = log.semi_join(gone, log.user == gone.node).select(node=(-1 - log["item"]).cast("int32"))
+    of_items = log.semi_join(gone, log["item"] == -1 - gone.node).select(node="user")
+    lost = ibis.union(of_users, of_items)
+    lost = lost.group_by("node").aggregate(rows=lost.count())
+    found = left.left_join(lost, "node")
+    return found.select("node", spare=(found.spare - found.rows.fill_null(0)).cast("int32"))
 
 
 def _numbered(con: Connection, log: Table, column: str, name: str) -> Table:

@@ -12,11 +12,11 @@ DuckDB and on Spark. Code that runs on both must know:
 - Text becomes values by `recllm.data_prep.values`: the engines' own casts and `strip` differ.
 - Regular expressions are those that RE2 and Java share; the end of a text is `\\z`: Java's `$`
   also stands before a last line end.
-- No Python functions in a query, and nothing of the size of the log in this process: `scalars`
-  is for aggregations.
+- No Python functions in a query, and nothing of the size of the log in this process: `collect`
+  and `scalars` are for aggregations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ __all__ = [
     "Column",
     "Connection",
     "Table",
-    "discard",
+    "collect",
     "materialise",
     "number",
     "query",
@@ -39,6 +39,7 @@ __all__ = [
     "read",
     "scalars",
     "session",
+    "shrink",
     "size",
     "write",
 ]
@@ -61,9 +62,13 @@ def materialise(con: Connection, table: Table) -> Table:
     return engine(con.name).materialise(con, table)
 
 
-def discard(con: Connection, table: Table) -> None:
-    """Free the rows of a materialised table."""
-    engine(con.name).discard(con, table)
+def shrink(con: Connection, table: Table, step: Callable[[Table], Table]) -> Table:
+    """Take `step` from table to table until it leaves as many rows as it found; materialised.
+
+    Args:
+        step: what is left of a table: never more rows, of the same columns.
+    """
+    return engine(con.name).shrink(con, table, step)
 
 
 def read(con: Connection, path: Path, place: str | None = None) -> Table:
@@ -90,9 +95,15 @@ def size(con: Connection, table: Table) -> int:
     return engine(con.name).size(con, table)
 
 
+def collect(table: Table) -> list[dict[str, Any]]:
+    """The rows of a small table, such as an aggregation, as Python values."""
+    return engine(table.get_backend().name).collect(table)
+
+
 def scalars(table: Table) -> dict[str, Any]:
     """The one row of an aggregation, as Python values."""
-    return engine(table.get_backend().name).scalars(table)
+    [row] = collect(table)
+    return row
 
 
 def number(con: Connection, table: Table, name: str, order_by: Sequence[str] = ()) -> Table:

@@ -71,6 +71,8 @@ def parse_seconds(text: Column, dates: bool) -> Column:
     """Whole numbers as they are, other numbers cut, dates as seconds since 1970 UTC; else null."""
     import ibis
 
+    if text.type().is_integer():
+        return parse_int(text)
     number = parse_float(text)
     if dates:
         number = number.fill_null(parse_time(text))

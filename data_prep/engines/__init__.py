@@ -5,7 +5,7 @@ words. `recllm.data_prep.tables` is the way to it for everybody else.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -42,9 +42,16 @@ class Engine(ABC):
     def materialise(self, con: Connection, table: Table) -> Table:
         """See `tables.materialise`."""
 
-    @abstractmethod
-    def discard(self, con: Connection, table: Table) -> None:
-        """See `tables.discard`."""
+    def shrink(self, con: Connection, table: Table, step: Callable[[Table], Table]) -> Table:
+        """See `tables.shrink`."""
+        before = self.materialise(con, table)
+        while True:
+            left = self.materialise(con, step(before))
+            done = self.size(con, left) == self.size(con, before)
+            con.raw_sql(f"DROP TABLE {before.get_name()}")
+            if done:
+                return left
+            before = left
 
     @abstractmethod
     def read(self, con: Connection, path: Path, place: str | None) -> Table:
@@ -59,8 +66,8 @@ class Engine(ABC):
         """See `tables.size`."""
 
     @abstractmethod
-    def scalars(self, table: Table) -> dict[str, Any]:
-        """See `tables.scalars`."""
+    def collect(self, table: Table) -> list[dict[str, Any]]:
+        """See `tables.collect`."""
 
     @abstractmethod
     def number(self, con: Connection, table: Table, name: str, order_by: Sequence[str]) -> Table:

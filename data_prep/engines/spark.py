@@ -83,10 +83,6 @@ class Spark(Engine):
         """As a table of Parquet files: what comes after it is planned anew, from these."""
         return con.create_table(new_name("table"), table)
 
-    def discard(self, con: Connection, table: Table) -> None:
-        """See `tables.discard`."""
-        con.raw_sql(f"DROP TABLE {table.get_name()}")
-
     def read(self, con: Connection, path: Path, place: str | None) -> Table:
         """See `tables.read`."""
         import pyspark.sql.functions as F
@@ -120,9 +116,9 @@ class Spark(Engine):
         finally:
             shutil.rmtree(parts, ignore_errors=True)
 
-    def scalars(self, table: Table) -> dict[str, Any]:
-        """See `tables.scalars`."""
-        return frame(table.get_backend(), table).collect()[0].asDict()
+    def collect(self, table: Table) -> list[dict[str, Any]]:
+        """See `tables.collect`."""
+        return [row.asDict() for row in frame(table.get_backend(), table).collect()]
 
     def number(self, con: Connection, table: Table, name: str, order_by: Sequence[str]) -> Table:
         """Sorted in ranges, one a task; a range begins where the ones before it end."""

@@ -81,8 +81,8 @@ def read_interactions(
     """
     table = load(con, path, chosen, numbers=NUMBERS) if loaded is None else loaded
     order = next((name for name in ("time", "position") if name in chosen), None)
-    ids = {name: _present(table[name]) for name in ("user_id", "item_id")}
-    problems = {f"missing {name}": (chosen[name], ids[name].isnull()) for name in ids}
+    ids = {name: table[name] for name in ("user_id", "item_id")}
+    problems = {f"missing {name}": (chosen[name], _is_missing(ids[name])) for name in ids}
     tallies = {name: ~_is_whole_float(ids[name]) for name in ids}
     columns: dict[str, Column] = {"timestamp": table.row}
     if order:
@@ -92,9 +92,8 @@ def read_interactions(
         tallies["fractional_times"] = is_fractional(table[order], seconds)
         columns["timestamp"] = seconds
     if "rating" in chosen:
-        written = without_nan(table.rating)
-        columns["rating"] = rating = parse_float(written)
-        wrong = written.notnull() & (rating.isnull() | rating.isinf())
+        columns["rating"] = rating = parse_float(table.rating)
+        wrong = without_nan(table.rating).notnull() & (rating.isnull() | rating.isinf())
         problems["rating not understood"] = (chosen["rating"], wrong.fill_null(False))
     columns |= {name: table[name].nullif("") for name in ("behavior", "split") if name in chosen}
     kept, found = (rejects or Rejects()).sift(con, path, table, problems, tallies)
@@ -119,8 +118,8 @@ def load_items(
         loaded: what `load` gives for `path` and `chosen`, where it was called already.
     """
     table = load(con, path, chosen) if loaded is None else loaded
-    item_id = _present(table.item_id)
-    problems = {"item without id": (chosen["item_id"], item_id.isnull())}
+    item_id = table.item_id
+    problems = {"item without id": (chosen["item_id"], _is_missing(item_id))}
     tallies = {"others": ~_is_whole_float(item_id)}
     kept, found = (rejects or Rejects()).sift(con, path, table, problems, tallies)
     texts = {name: table[name] for name in chosen if name != "item_id"}
@@ -224,14 +223,16 @@ def clean_ids(table: Table, name: str) -> Column:
 
     A column of whole floats ("12.0", which pandas makes of integers) loses its ".0".
     """
-    column = _present(table[name])
+    import ibis
+
+    column: Column = ibis.ifelse(_is_missing(table[name]), None, table[name])
     if scalars(table.aggregate(floats=_is_whole_float(column).all()))["floats"]:
         return _without_point(column)
     return column
 
 
-def _present(ids: Column) -> Column:
-    return ids.nullif("").nullif("nan").nullif("NaN")
+def _is_missing(ids: Column) -> Column:
+    return ids.isnull() | ids.isin(["", "nan", "NaN"])
 
 
 def _is_whole_float(ids: Column) -> Column:

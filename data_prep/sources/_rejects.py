@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recllm.data_prep.sources._reading import first_line, line_of, readable
-from recllm.data_prep.tables import Column, Connection, Table, materialise, write
+from recllm.data_prep.tables import Column, Connection, Table, collect, materialise, write
 from recllm.data_prep.values import as_text
 from recllm.errors import UserError
 
@@ -138,7 +138,7 @@ def _grouped(
         rows=table.count(), first=table.row.min(), **sums, **read
     )
     with readable(path):
-        return groups.order_by("first").to_pyarrow().to_pylist()
+        return collect(groups.order_by("first"))
 
 
 def _told(

@@ -24,7 +24,7 @@ from recllm.data_prep.sources._peer_files import (
 from recllm.data_prep.sources._reading import column_names, load
 from recllm.data_prep.sources._rejects import refuse
 from recllm.data_prep.sources.chains import SPLITS, in_sequences, item_ids
-from recllm.data_prep.tables import Connection, Table, materialise, scalars
+from recllm.data_prep.tables import Connection, Table, collect, materialise, scalars
 from recllm.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -86,8 +86,8 @@ class Minionerec(Source):
         )
         if "item2id" in files:
             own = read_own_ids(files["item2id"])
-            used = interactions.select("item_id").distinct().to_pyarrow()["item_id"].to_pylist()
-            require_own_ids(files["item2id"], own, {*known, *used})
+            used = collect(interactions.select("item_id").distinct())
+            require_own_ids(files["item2id"], own, {*known, *(row["item_id"] for row in used)})
             interactions, items = _with_own_ids(con, own, interactions, items)
         return counts | write_log(con, interactions, items, out, self.missing_items)
 

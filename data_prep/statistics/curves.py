@@ -3,7 +3,7 @@
 import math
 from typing import TypeAlias
 
-from recllm.data_prep.tables import Column, Connection, Table, materialise, scalars
+from recllm.data_prep.tables import Column, Connection, Table, collect, materialise, scalars
 
 #: Points [x, y] in the order of x.
 Curve: TypeAlias = list[list[float]]
@@ -52,7 +52,7 @@ def interactions_by_popularity(con: Connection, log: Table) -> Curve:
     whole = scalars(counts.aggregate(items=counts.count(), interactions=counts.n.sum()))
     steps = range(1, POPULARITY_POINTS + 1)
     places = sorted({math.ceil(whole["items"] * step / POPULARITY_POINTS) for step in steps})
-    points = ranked.filter(ranked.place.isin(places)).order_by("place").to_pyarrow().to_pylist()
+    points = collect(ranked.filter(ranked.place.isin(places)).order_by("place"))
     return [[0.0, 0.0]] + [
         [point["place"] / whole["items"], int(point["taken"]) / int(whole["interactions"])]
         for point in points
@@ -77,6 +77,6 @@ def interactions_over_time(log: Table) -> Curve:
 def _bars(table: Table, values: Column, start: int, width: int, last: int) -> Curve:
     """How many values lie in each of the bars 0 to `last`, which also gets what lies beyond."""
     placed = table.select(bar=((values - start) // width).clip(upper=last))
-    counts = placed.group_by("bar").aggregate(n=placed.count()).to_pyarrow().to_pylist()
+    counts = collect(placed.group_by("bar").aggregate(n=placed.count()))
     found = {row["bar"]: row["n"] for row in counts}
     return [[start + bar * width, found.get(bar, 0)] for bar in range(last + 1)]

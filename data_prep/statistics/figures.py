@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from recllm.data_prep.statistics.entropy import approximate_entropy
-from recllm.data_prep.tables import Connection, Table, materialise, number, read, scalars
+from recllm.data_prep.tables import (
+    Connection,
+    Table,
+    collect,
+    materialise,
+    number,
+    read,
+    scalars,
+)
 
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 #: The share of the items whose share of the interactions is told.
@@ -104,4 +112,4 @@ def _behaviors(log: Table) -> dict[str, dict[str, int]]:
         return {}
     named = log.mutate(name=log.behavior.fill_null("none"))
     counts = named.group_by("name").aggregate(n=named.count()).order_by("name")
-    return {"behaviors": {row["name"]: row["n"] for row in counts.to_pyarrow().to_pylist()}}
+    return {"behaviors": {row["name"]: row["n"] for row in collect(counts)}}

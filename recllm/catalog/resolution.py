@@ -30,7 +30,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
 from recllm.catalog.nearer_leaves import take_nearer_leaves
@@ -140,6 +139,8 @@ def _assign_under_prefixes(
     `codes` is updated in place. Returns the items that found no room, in the order in which they
     move on.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second, of every recipe read
+
     codes_per_level = codebooks.shape[1]
     leaf_ids = node_ids(codes, codes.shape[1], codes_per_level)
     shares = np.bincount(leaf_ids)[leaf_ids] > 1

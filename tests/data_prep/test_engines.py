@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pyarrow as pa
@@ -16,12 +17,12 @@ from recllm.data_prep.engines import java
 from recllm.data_prep.engines._parts import ROW_GROUP, join_parts
 from recllm.data_prep.ingest import Ingest
 from recllm.data_prep.tables import (
-    discard,
     materialise,
     number,
     read,
     scalars,
     session,
+    shrink,
     size,
     write,
 )
@@ -85,10 +86,30 @@ def test_files_are_one_and_in_order(
         assert size(con, table) == 2000
         sums = table.group_by("key").aggregate(sum=table.value.sum())
         write(con, sums.order_by("key"), tmp_path / "sums.parquet", in_order)
-        discard(con, table)
     assert (tmp_path / "sums.parquet").is_file()
     written = pq.read_table(tmp_path / "sums.parquet").to_pylist()
     assert written == [{"key": key, "sum": expected[key]} for key in sorted(KEYS, key=str.encode)]
+
+
+def test_a_table_shrinks_until_it_keeps_its_rows(engine: DataSection, rows: Path) -> None:
+    def step(left: Any) -> Any:  # the largest goes, and what is left counts for one less
+        larger = left.aggregate(most=left.value.max())
+        return (
+            left.cross_join(larger)
+            .filter(lambda t: (t.value < t.most) | (t.value < 10))
+            .select("key", "place", value=lambda t: (t.value - 1).cast("int32"))
+        )
+
+    values = [row["value"] for row in pq.read_table(rows).to_pylist()]
+    with session(engine) as con:
+        left = shrink(con, read(con, rows), step)
+        found = sorted(left.to_pyarrow()["value"].to_pylist())
+        assert left.schema() == read(con, rows).schema()
+    before = None
+    while len(values) != before:
+        before, most = len(values), max(values)
+        values = [value - 1 for value in values if value < most or value < 10]
+    assert found == sorted(values) and values
 
 
 def test_rows_are_told_their_place_in_the_file(engine: DataSection, rows: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from naive_data import Log, load, logs
 
 from recllm.config.schema import DataSection
-from recllm.data_prep.core import k_core
+from recllm.data_prep.core import encode, k_core
 from recllm.data_prep.tables import read, session
 from recllm.errors import UserError
 
@@ -25,10 +25,11 @@ CORES = (logs(item_id=st.sampled_from("abcdefgh")), st.integers(0, 5), st.intege
 
 
 def assert_core(con: Any, folder: Path, log: Log, user_k: int, item_k: int) -> None:
-    table = load(con, log, folder / "log.parquet").rename(user="user_id", item="item_id")
-    users, items = k_core(con, table, user_k, item_k)
+    coded = encode(con, load(con, log, folder / "log.parquet"), user_k, item_k)
+    users, items = k_core(con, coded.log, user_k, item_k)
     expected = naive_data.core(log, user_k, item_k)
-    for core, ids in ((users["user"], "user_id"), (items["item"], "item_id")):
+    cores = (coded.users.join(users, "user").user_id, coded.items.join(items, "item").item_id)
+    for core, ids in zip(cores, ("user_id", "item_id"), strict=True):
         found = core.to_pyarrow().to_pylist()
         assert sorted(found) == sorted({row[ids] for row in expected})
 
