@@ -3,7 +3,8 @@
 `bar`: the stages filter (5-core) and split (leave-one-out) on an ingested log of 1M interactions,
 from its Parquet file to the written tables, where a window is an offset into a sequence. The peer
 reads the same file and writes one list a window, as CSV. Both have the same windows of at most 20
-items. Then pandas, vectorised, to Parquet.
+items. Then pandas, vectorised, to Parquet. Then MiniOneRec's split, against what its own script
+does, which copies five lists for each window.
 
 The last rows run ingest, filter and split in a process of their own. Their peers are goals: 0.4M
 rows a second and core from Parquet, 0.2M from gzipped JSON lines, 4 GB, and the cost of a row in
@@ -19,11 +20,13 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import _windows
+from benchmarks import _minionerec_windows, _windows
 from benchmarks._harness import Row, median_seconds, parse_small, report, timed
 from benchmarks._interactions import SimulatedLog
 from benchmarks._stages import Prepared, prepare
 
+#: Rows of a row group, as the stage writes them.
+ROW_GROUP = 122_880
 RATE_FROM_PARQUET, RATE_FROM_JSON, MEMORY = 0.4e6, 0.2e6, 4e9
 
 
@@ -49,16 +52,44 @@ def windows(rows: int, folder: Path) -> Iterator[Row]:
 
     with TemporaryDirectory(dir=folder) as out:
         split = _windows.write_by_stages(log.parent, Path(out))
-        found = _windows.read_offsets(split).as_lists()
-    vectorised = _windows.offsets_by_pandas(log).as_lists()
-    expected = _windows.lists_of(_windows.windows_by_loops(log))
-    if not found.equals(expected) or not vectorised.equals(expected):
-        raise SystemExit("data_prep: the ways have different windows")
-    print(f"{rows:,} rows, the same {len(found):,} windows", flush=True)
+        found = _windows.read_offsets(split)
+    _, vectorised = _windows.offsets_by_pandas(log)
+    _, expected = _windows.windows_by_loops(log)
+    for name, rows_of in expected.items():
+        lists = _windows.lists_of(rows_of)
+        if not all(ways[name].as_lists().equals(lists) for ways in (found, vectorised)):
+            raise SystemExit(f"data_prep: the ways have different windows of {name}")
+    told = ", ".join(f"{len(rows_of):,} of {name}" for name, rows_of in expected.items())
+    print(f"{rows:,} rows, the same windows: {told}", flush=True)
     ours, written = median_seconds(by_stages), folder / "windows"
     peers = {"bar": _windows.write_by_loops, "bar, peer pandas": _windows.write_by_pandas}
     for case, peer in peers.items():
         yield Row(case, ours, median_seconds(partial(peer, log, written)), "s")
+
+
+def against_script(rows: int, folder: Path) -> Iterator[Row]:
+    """The same log with MiniOneRec's split, against what its script does."""
+    ingested, script = _ingested(rows, folder / "reviews"), folder / "script"
+
+    def by_stages() -> None:
+        with TemporaryDirectory(dir=folder) as out:
+            _windows.write_by_stages(ingested, Path(out), split="minionerec")
+
+    by_script = partial(_minionerec_windows.write_by_script, ingested, script)
+    theirs, _ = timed(by_script)
+    with TemporaryDirectory(dir=folder) as out:
+        split = _windows.write_by_stages(ingested, Path(out), split="minionerec")
+        ids = pq.read_table(Path(out) / "filter" / "items.parquet")["item_id"].to_pylist()
+        found = _windows.read_offsets(split, _minionerec_windows.MAX_HISTORY)
+    for name, expected in _minionerec_windows.read_windows(script).items():
+        lists = found[name].as_lists().to_pylist()
+        windows = [
+            (row["user_id"], [ids[item] for item in row["history"]], ids[row["target"]])
+            for row in lists
+        ]
+        if sorted(windows) != sorted(expected):
+            raise SystemExit(f"data_prep: MiniOneRec's script has other windows of {name}")
+    yield Row("as MiniOneRec's script", median_seconds(by_stages), theirs, "s")
 
 
 def _ingested(rows: int, folder: Path) -> Path:
@@ -67,7 +98,7 @@ def _ingested(rows: int, folder: Path) -> Path:
     log = pa.concat_tables(SimulatedLog(rows).chunks()).drop_columns("rating")
     log = log.add_column(0, "row", pa.array(range(rows), pa.int64()))
     items = log["item_id"].unique()
-    pq.write_table(log, folder / "interactions.parquet")
+    pq.write_table(log, folder / "interactions.parquet", row_group_size=ROW_GROUP)
     pq.write_table(pa.table([items, items], ["item_id", "title"]), folder / "items.parquet")
     return folder
 
@@ -99,7 +130,9 @@ def main() -> None:
     """Print the figures of every case."""
     sizes = SMALL if parse_small(__doc__) else Sizes()
     with TemporaryDirectory(prefix="recllm-data-prep-") as folder:
-        rows = [*windows(sizes.bar, Path(folder)), *scale(sizes, Path(folder))]
+        place = Path(folder)
+        rows = [*windows(sizes.bar, place), *against_script(sizes.bar, place)]
+        rows += scale(sizes, place)
     report("data_prep", rows)
 
 

@@ -47,7 +47,6 @@ def k_core(con: Connection, log: Table, user_k: int, item_k: int) -> tuple[Table
         log: with `user` and `item`, numbers from 0 on.
     """
     # Users and items are the nodes of one graph: items go by the negative numbers.
-    log = log.select("user", "item").cast({"user": "int32", "item": "int32"})
     users, items = _spare_rows(log, "user", user_k), _spare_rows(log, "item", item_k)
     nodes = users.union(items.mutate(node=(-1 - items.node).cast("int32")))
     nodes = shrink(con, nodes, partial(_peel, log))
@@ -57,7 +56,7 @@ def k_core(con: Connection, log: Table, user_k: int, item_k: int) -> tuple[Table
 
 def _spare_rows(log: Table, side: str, k: int) -> Table:
     """Of each id of one side, by how many its rows are more than `k`."""
-    counted = log.group_by(node=log[side]).aggregate(rows=log.count())
+    counted = log.group_by(node=log[side].cast("int32")).aggregate(rows=log.count())
     return counted.select("node", spare=(counted.rows - k).cast("int32"))
 
 
@@ -66,8 +65,12 @@ def _peel(log: Table, nodes: Table) -> Table:
     import ibis
 
     gone, left = nodes.filter(nodes.spare < 0), nodes.filter(nodes.spare >= 0)
-    of_users = log.semi_join(gone, log.user == gone.node).select(node=(-1 - log["item"]).cast("int32"))
-    of_items = log.semi_join(gone, log["item"] == -1 - gone.node).select(node="user")
+    of_users = log.semi_join(gone, log.user == gone.node).select(
+        node=(-1 - log["item"]).cast("int32")
+    )
+    of_items = log.semi_join(gone, log["item"] == -1 - gone.node).select(
+        node=log.user.cast("int32")
+    )
     lost = ibis.union(of_users, of_items)
     lost = lost.group_by("node").aggregate(rows=lost.count())
     found = left.left_join(lost, "node")
