@@ -59,11 +59,10 @@ def label_parts(placed: Table) -> tuple[Table, dict[str, int]]:
     """
     import ibis
 
-    trained = (placed.part == "train").sum()
     can_be_target = (placed.end > 0) & may_be_target(placed)
     positions = placed.mutate(
         start=0,
-        train_end=trained.over(group_by=placed.sequence),
+        trained=placed.part == "train",
         target_of=ibis.ifelse(can_be_target, placed.part, None),
     )
     first = (placed.end == 0) & may_be_target(placed)
@@ -81,8 +80,9 @@ def write_positions(
 
     Args:
         positions: one row for each interaction that the stage filter left: sequence, end (its
-            place, from 0), row, item, train_end (of its sequence), start (of its history) and
-            target_of: the split that it is a target of, or null.
+            place, from 0), row, item, start (of its history), trained: whether it is a training
+            interaction, which come before the others of their sequence, and target_of: the split
+            that it is a target of, or null.
         filtered: the folder of the stage filter.
         drop_cold: leave out targets of valid and test that are cold items.
     """
@@ -94,8 +94,8 @@ def write_positions(
             "row",
             "item",
             "target_of",
+            "trained",
             start=positions.start.cast("int64"),
-            trained=positions.end < positions.train_end,
         ),
     )
     owners = read(con, filtered / "owners.parquet")

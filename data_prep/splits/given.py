@@ -57,7 +57,7 @@ class Given(Split):
         tested_at: Column = ibis.ifelse(tested, log.end, None)
         positions = log.mutate(
             start=log.end - history,
-            train_end=(trained_at.max().over(by_sequence) + 1).fill_null(0),
+            trained=(log.end <= trained_at.max().over(by_sequence)).fill_null(False),
             first_other=other_at.min().over(by_sequence),
             first_tested=tested_at.min().over(by_sequence),
             target_of=ibis.ifelse((history > 0) & is_target, log.split, None),

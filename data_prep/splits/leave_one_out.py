@@ -30,7 +30,7 @@ class LeaveOneOut(Split):
         train_end = ibis.ifelse(placed.held_out, placed.valid_end, placed.length)
         positions = placed.mutate(
             start=0,
-            train_end=train_end,
+            trained=placed.end < train_end,
             target_of=ibis.cases(
                 ((placed.end == 0) | ~may_be_target(placed), None),
                 (placed.end < train_end, "train"),

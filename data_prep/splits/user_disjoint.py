@@ -51,7 +51,7 @@ class UserDisjoint(SharedOut):
         chosen = can_be_target if self.held_out_targets == "all" else trained | (placed.end == last)
         positions = placed.mutate(
             start=0,
-            train_end=ibis.ifelse(trained, placed.length, 0),
+            trained=trained,
             target_of=ibis.ifelse(can_be_target & chosen, placed.part, None),
         )
         return positions, _counts(positions)
