@@ -55,9 +55,9 @@ def k_core(con: Connection, log: Table, user_k: int, item_k: int) -> tuple[Table
 
 
 def _spare_rows(log: Table, side: str, k: int) -> Table:
-    """Of each id of one side, by how many its rows are more than `k`."""
+    """Of each id of one side, how many rows it has beyond the `k` (at least 1) that it needs."""
     counted = log.group_by(node=log[side].cast("int32")).aggregate(rows=log.count())
-    return counted.select("node", spare=(counted.rows - k).cast("int32"))
+    return counted.select("node", spare=(counted.rows - max(k, 1)).cast("int32"))
 
 
 def _peel(log: Table, nodes: Table) -> Table:

@@ -139,7 +139,8 @@ def _assign_under_prefixes(
     `codes` is updated in place. Returns the items that found no room, in the order in which they
     move on.
     """
-    from scipy.optimize import linear_sum_assignment  # half a second, of every recipe read
+    # Takes half a second, which reading a recipe should not.
+    from scipy.optimize import linear_sum_assignment
 
     codes_per_level = codebooks.shape[1]
     leaf_ids = node_ids(codes, codes.shape[1], codes_per_level)
