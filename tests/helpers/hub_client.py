@@ -2,9 +2,11 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from huggingface_hub import constants
@@ -26,7 +28,7 @@ def asked_hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
         monkeypatch.delenv("HF_TOKEN", raising=False)
         monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # it keeps its first endpoint
-        monkeypatch.setattr("time.sleep", lambda _: None)  # between the client's attempts
+        never_wait(monkeypatch)
         yield found
     forget()
 
@@ -36,6 +38,20 @@ def ask(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", url)
     template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+def never_wait(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the client's attempts follow each other at once.
+
+    Its own clock is stopped, not this process': threads that other tests left sleep there too.
+
+    Returns:
+        A list that gets the seconds that the client would have waited.
+    """
+    waits: list[float] = []
+    clock = mock.Mock(wraps=time, sleep=waits.append)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
+    return waits
 
 
 def log_in(monkeypatch: pytest.MonkeyPatch, token: str = TOKEN) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hub_client import ask, log_in
+from hub_client import ask, log_in, never_wait
 from huggingface_hub import constants
 from local_hub import TOKEN, Fault, LocalHub, Repository
 
@@ -101,8 +101,7 @@ class Fails:
 def test_what_passes_is_waited_for(
     hub: LocalHub, files: Files, fails: Fails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("time.sleep", waits.append)
+    waits = never_wait(monkeypatch)
     del files["items.parquet"]  # one large file: its attempts come one after the other
     hub.faults = [fails.fault]
     assert push(files).url
