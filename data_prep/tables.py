@@ -86,7 +86,14 @@ def write(con: Connection, table: Table, path: Path, in_order: bool = False) -> 
     Args:
         in_order: the rows probably come in this order by themselves, so that it may be quicker
             to write them as they come, and to sort only where they then are not.
+
+    Raises:
+        ValueError: the table says no order.
     """
+    import ibis.expr.operations as ops
+
+    if not isinstance(table.op(), ops.Sort):
+        raise ValueError(f"{path}: what is written must end in an order_by")
     engine(con.name).write(con, table, path, in_order)
 
 

@@ -71,10 +71,8 @@ class DuckDB(Engine):
         DuckDB keeps the order of what it scans through most of what it does, but promises it
         of little.
         """
-        import ibis.expr.operations as ops
-
-        sort = table.op()
-        if in_order and isinstance(sort, ops.Sort):
+        if in_order:
+            sort = table.op()
             con.to_parquet(sort.parent.to_expr(), path, **PARQUET)
             if _is_in_order(con, path, [key.arg.name for key in sort.keys]):
                 return

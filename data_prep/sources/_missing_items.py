@@ -38,7 +38,7 @@ def of_known_items(
         )
     if "split" in interactions.columns and counts["interactions_of_missing_items"]:
         targets = missing.filter(missing.history > 0) if ready_made else missing
-        write(con, held_out(targets), out / OUTSIDE_FILE)
+        write(con, held_out(targets).order_by("user_id", "timestamp"), out / OUTSIDE_FILE)
     return _renumbered(con, known) if ready_made else known, counts
 
 

@@ -4,17 +4,15 @@ Text, so that nothing is guessed: an id such as 007 stays what it is, and a valu
 understood is found where it is parsed, with its line.
 """
 
-import gzip
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from recllm.config.registry import nearest
+from recllm.data_prep.sources._csv_files import Layout, csv_layout, opened
 from recllm.data_prep.sources._parquet_files import describe_parquet, read_parquet
 from recllm.data_prep.sources._text_files import (
-    Layout,
-    csv_layout,
     is_json_array,
     json_keys,
     read_delimited,
@@ -51,7 +49,7 @@ def existing(path: Path) -> Path:
 
 def find_table(folder: Path, stem: str) -> Path | None:
     """The one file `stem.*` of a folder that can be read; None where there is none."""
-    found = sorted(p for p in folder.glob(f"{stem}.*") if p.is_file() and _format(p))
+    found = sorted(p for p in folder.glob(f"{stem}.*") if p.is_file() and format_of(p))
     if len(found) > 1:
         names = ", ".join(p.name for p in found)
         raise UserError(f"{folder}: expected one file {stem}.*, found {names}; keep one of them")
@@ -92,7 +90,7 @@ def load(
     """
     if con.name == "pyspark":
         return _load_on_spark(con, path, columns, layout, numbers)
-    kind = _format(path)
+    kind = format_of(path)
     with readable(path):
         if layout is not None or kind == "csv":
             return read_delimited(con, path, columns, layout or csv_layout(path))
@@ -112,7 +110,7 @@ def _load_on_spark(
     from recllm.data_prep.engines.spark import folder, new_name
     from recllm.data_prep.sources import _reading_spark as spark
 
-    kind = _format(path)
+    kind = format_of(path)
     with readable(path):
         if layout is not None:  # an old format of logs that one machine reads in seconds
             copy = folder(con) / f"{new_name('file')}.parquet"
@@ -137,7 +135,7 @@ def column_names(con: Connection, path: Path) -> list[str]:
         raise UserError(f"{path}: expected a file, found a folder")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
-    kind = _format(path)
+    kind = format_of(path)
     if kind is None:
         raise UserError(f"{path}: expected one of {', '.join(FORMATS)} (or .gz), found this name")
     # The start of a file is enough, so that DuckDB reads it on every engine.
@@ -168,18 +166,6 @@ def missing_column(
     )
 
 
-def line_of(path: Path, row: int) -> str:
-    """Where a row stands in its file, in words."""
-    kind = _format(path)
-    counted = kind == "parquet" or (kind == "json" and is_json_array(path))
-    return f"{'row' if counted else 'line'} {row + first_line(path)}"
-
-
-def first_line(path: Path) -> int:
-    """The line of a file's first row, from 1."""
-    return 2 if _format(path) == "csv" else 1
-
-
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
     """Turns what a reader raises into one line for the user."""
@@ -200,7 +186,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _ends_in_two_ways(path: Path) -> bool:
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as lines:
+    with opened(path) as lines:
         kinds = {line.endswith(b"\r\n") for line in lines if line.endswith(b"\n")}
     return len(kinds) == 2
 
@@ -212,7 +198,8 @@ def _first_words(message: str) -> str:
     return "; ".join(filter(None, (first, reason)))
 
 
-def _format(path: Path) -> str | None:
+def format_of(path: Path) -> str | None:
+    """csv, json or parquet, by the name of a file; None where it is none of them."""
     name = path.name.lower()
     gzipped = name.endswith(".gz")
     kind = FORMATS.get(Path(name.removesuffix(".gz")).suffix)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recllm.data_prep.sources._reading import first_line, line_of, readable
+from recllm.data_prep.sources._line_numbers import LineNumbers
+from recllm.data_prep.sources._reading import readable
 from recllm.data_prep.tables import Column, Connection, Table, collect, materialise, write
 from recllm.data_prep.values import as_text
 from recllm.errors import UserError
@@ -56,13 +57,14 @@ class Rejects:
         if not faults:
             return table, counts
         rejected, total = (sum(group["rows"] for group in part) for part in (faults, found))
+        numbers = LineNumbers.of(path, _rows(found))
         if rejected > self._limit * total:
             raise UserError(
-                f"{path}: {_told(path, faults, problems)}: {rejected / total:.2g} of the rows, "
+                f"{path}: {_told(faults, problems, numbers)}: {rejected / total:.2g} of the rows, "
                 f"more than data.max_reject_rate allows ({self._limit:g}); mend or remove them, "
                 "or raise data.max_reject_rate to set them aside"
             )
-        self._keep(con, path, table.mutate(reason=reason))
+        self._keep(con, path, table.mutate(reason=reason), numbers)
         for group in faults:
             name = "rejected_" + group["reason"].lower().replace(" ", "_").replace("-", "_")
             self._counts[name] = self._counts.get(name, 0) + group["rows"]
@@ -73,16 +75,16 @@ class Rejects:
         import ibis
 
         if self._parts:
-            rows = ibis.union(*self._parts).order_by("part", "line")
             columns = ("file", "line", "reason", "content")
-            write(con, rows.select(*columns), out / "rejects.parquet")
+            rows = ibis.union(*(part.select(*columns) for part in self._parts))
+            write(con, rows.order_by("file", "line"), out / "rejects.parquet")
             told = ", ".join(
                 f"{n} × {k.removeprefix('rejected_')}" for k, n in self._counts.items()
             )
             log.warning("rows set aside in rejects.parquet: %s", told.replace("_", " "))
         return self._counts
 
-    def _keep(self, con: Connection, path: Path, table: Table) -> None:
+    def _keep(self, con: Connection, path: Path, table: Table, numbers: LineNumbers) -> None:
         import ibis
 
         own = ("row", "problem", "raw", "reason")
@@ -95,13 +97,12 @@ class Rejects:
         for value in values[1:]:
             content = content + "; " + value
         rejected = table.filter(table.reason.notnull()).select(
-            part=ibis.literal(len(self._parts)),
             file=ibis.literal(path.name),
-            line=(table.row + first_line(path)).cast("int64"),
+            row=table.row,
             reason=table.reason,
             content=table.raw.fill_null(content),
         )
-        self._parts.append(materialise(con, rejected))
+        self._parts.append(_with_lines(con, materialise(con, rejected), numbers))
 
 
 def refuse(path: Path, table: Table, problems: Mapping[str, Column]) -> None:
@@ -115,7 +116,20 @@ def refuse(path: Path, table: Table, problems: Mapping[str, Column]) -> None:
     found = _grouped(path, table, _reason(table, reasons), {})
     faults = [group for group in found if group["reason"] is not None]
     if faults:
-        raise UserError(f"{path}: {_told(path, faults, reasons)}; mend or remove them")
+        numbers = LineNumbers.of(path, _rows(found))
+        raise UserError(f"{path}: {_told(faults, reasons, numbers)}; mend or remove them")
+
+
+def _with_lines(con: Connection, rejected: Table, numbers: LineNumbers) -> Table:
+    """Rows of a file with their `line`, int64, in place of `row`."""
+    import ibis
+
+    if numbers.lines is None:
+        return rejected.mutate(line=(rejected.row + numbers.first).cast("int64")).drop("row")
+    rows = [found["row"] for found in collect(rejected.select("row").distinct())]
+    lines = {"row": rows, "line": [numbers.number(row) for row in rows]}
+    known = ibis.memtable(lines, schema={"row": "int64", "line": "int64"})
+    return materialise(con, rejected.join(known, "row").drop("row"))
 
 
 def _reason(table: Table, problems: Mapping[str, tuple[str, Column]]) -> Column:
@@ -129,25 +143,32 @@ def _reason(table: Table, problems: Mapping[str, tuple[str, Column]]) -> Column:
 def _grouped(
     path: Path, table: Table, reason: Column, sums: Mapping[str, Column]
 ) -> list[dict[str, Any]]:
-    """For each reason, and for none: its rows, the first of them, and sums over them.
+    """For each reason, and for none: its rows, the first and last of them, and sums over them.
 
     Every column is read, so that a damaged file is found here.
     """
     read = {f"read {name}": table[name].count() for name in table.columns}
     groups = table.group_by(reason=reason).aggregate(
-        rows=table.count(), first=table.row.min(), **sums, **read
+        rows=table.count(), first=table.row.min(), last=table.row.max(), **sums, **read
     )
     with readable(path):
         return collect(groups.order_by("first"))
 
 
+def _rows(found: Sequence[Mapping[str, Any]]) -> int:
+    """How many rows the file has; what was one to its reader may have been taken apart since."""
+    return max(group["last"] for group in found) + 1
+
+
 def _told(
-    path: Path, faults: Sequence[Mapping[str, Any]], problems: Mapping[str, tuple[str, Column]]
+    faults: Sequence[Mapping[str, Any]],
+    problems: Mapping[str, tuple[str, Column]],
+    numbers: LineNumbers,
 ) -> str:
     parts = []
     for fault in faults:
         reason = fault["reason"].partition(":")[0]
         where = f" (column {problems[fault['reason']][0]!r})" if fault["reason"] in problems else ""
         rows = "1 row" if fault["rows"] == 1 else f"{fault['rows']} rows"
-        parts.append(f"{reason}{where} in {rows}, first in {line_of(path, fault['first'])}")
+        parts.append(f"{reason}{where} in {rows}, first in {numbers.told(fault['first'])}")
     return ", ".join(parts)

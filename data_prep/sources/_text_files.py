@@ -5,14 +5,12 @@ JSON lines is to it a table of one column. Raw SQL: Ibis does not reach the read
 """
 
 import codecs
-import csv
-import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, cast
 
+from recllm.data_prep.sources._csv_files import Layout, find_records, opened
 from recllm.data_prep.tables import Connection, Table, query, quoted
 from recllm.errors import UserError
 
@@ -31,38 +29,16 @@ REASONS = {
     "LINE SIZE OVER MAXIMUM": "line too long",
 }
 
+#: The text of a rejected record, and its lines, in DuckDB's table of rejects.
+TEXT = "trim(any_value(csv_line), '\r\n')"
+LINES = f"string_split({TEXT}, '\n')"
+
 _scans = count()
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a delimited file is laid out; without a header its columns are told."""
-
-    columns: tuple[str, ...]
-    delimiter: str
-    encoding: str = "utf-8"
-    header: bool = False
-    quote: str = ""
-
-    @property
-    def first_line(self) -> int:
-        """The line of the first row, from 1."""
-        return 2 if self.header else 1
-
-
-def csv_layout(path: Path) -> Layout:
-    """The layout that the first line of a CSV or TSV file shows."""
-    with _opened(path) as file:
-        first = file.readline().decode("utf-8-sig").rstrip("\r\n")
-    tabbed = path.name.lower().removesuffix(".gz").endswith(".tsv")
-    delimiter = "\t" if tabbed else max(",;\t|", key=first.count)
-    names = next(csv.reader([first], delimiter=delimiter), [])
-    return Layout(tuple(names), delimiter, header=True, quote='"')
 
 
 def is_json_array(path: Path) -> bool:
     """Whether a JSON file is one array and not an object a line."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return file.read(256).lstrip(codecs.BOM_UTF8 + b" \t\r\n").startswith(b"[")
 
 
@@ -83,6 +59,8 @@ def read_delimited(
     scan = _Scan.of(con, _delimited(path, layout), _renamed(columns))
     if scan.rejected and any(reason == "stray quotes" for (reason,) in scan.reasons()):
         _refuse_swallowed_lines(scan, path, layout)
+    if scan.rejected and layout.quote:
+        scan.count_records(path)
     return scan.table(columns, layout.first_line)
 
 
@@ -148,6 +126,15 @@ class _Scan:
         sql = f"SELECT DISTINCT {_reason()} FROM {self.rejected}"
         return self.con.raw_sql(sql).fetchall()
 
+    def count_records(self, path: Path) -> None:
+        """Let the rejects of a CSV file say places of records; DuckDB counts blank lines too."""
+        kept = f"SELECT count(*) FROM {self.rows}"
+        rows = _number(self.con, f"SELECT ({kept}) + count(DISTINCT line) FROM {self.rejected}")
+        records = find_records(path, rows)
+        if records is not None and records.blanks:
+            before = f"SELECT count(*) FROM unnest({records.blanks}) b(place) WHERE place < line"
+            self.con.raw_sql(f"UPDATE {self.rejected} SET line = line - ({before})")
+
     def table(self, columns: Mapping[str, str], first_line: int, lines: str = "") -> Table:
         """The columns, `row`, `problem` and `raw`.
 
@@ -198,11 +185,11 @@ class _Scan:
         )
 
     def _faults(self, first_line: int) -> str:
-        """The rejected lines. One that a quote joined to the next ones is taken apart again."""
-        texts = "string_split(trim(any_value(csv_line), '\r\n'), '\n')"
+        """The rejected records. One that a stray quote joined of lines is taken apart again."""
+        apart = f"CASE WHEN bool_or({_reason()} = 'stray quotes') THEN {LINES} ELSE [{TEXT}] END"
         return (
             f"SELECT line - {first_line} AS row, min({_reason()}) AS problem, "
-            f"left(unnest({texts}), {RAW_LENGTH}) AS raw FROM {self.rejected} GROUP BY line"
+            f"left(unnest({apart}), {RAW_LENGTH}) AS raw FROM {self.rejected} GROUP BY line"
         )
 
 
@@ -216,7 +203,8 @@ def _refuse_swallowed_lines(scan: _Scan, path: Path, layout: Layout) -> None:
     inside = " + ".join(_newlines(name) for name in layout.columns)
     whole = _Scan.of(con, _delimited(path, layout), f"{inside} AS newlines")
     read = _number(con, f"SELECT count(*) + coalesce(sum(newlines), 0) FROM {whole.rows}")
-    faults = _number(con, f"SELECT count(*) FROM ({scan._faults(layout.first_line)})")
+    texts = f"SELECT len({LINES}) AS lines FROM {scan.rejected} GROUP BY line"
+    faults = _number(con, f"SELECT sum(lines) FROM ({texts})")
     texts = _lines(path, "ignore_errors=true")
     lines = _number(con, f"SELECT count(*) FROM {texts} WHERE line != ''")
     if lines - (layout.first_line - 1) > read + faults:
@@ -271,8 +259,3 @@ def _json_path(key: str) -> str:
 
 def _renamed(columns: Mapping[str, str]) -> str:
     return ", ".join(f"{identifier(own)} AS {identifier(new)}" for new, own in columns.items())
-
-
-def _opened(path: Path) -> IO[bytes]:
-    gzipped = path.name.lower().endswith(".gz")
-    return cast("IO[bytes]", gzip.open(path) if gzipped else path.open("rb"))

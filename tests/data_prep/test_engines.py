@@ -119,10 +119,10 @@ def test_rows_are_told_their_place_in_the_file(engine: DataSection, rows: Path) 
     assert found == [row | {"n": n} for n, row in enumerate(written)]
 
 
-def test_spark_writes_nothing_without_an_order(
-    spark: DataSection, rows: Path, tmp_path: Path
+def test_nothing_is_written_without_an_order(
+    engine: DataSection, rows: Path, tmp_path: Path
 ) -> None:
-    with session(spark) as con, pytest.raises(ValueError, match="must end in an order_by"):
+    with session(engine) as con, pytest.raises(ValueError, match="must end in an order_by"):
         write(con, read(con, rows), tmp_path / "rows.parquet")
     assert not list(tmp_path.iterdir())
 

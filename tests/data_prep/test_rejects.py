@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recllm.config.schema import DataSection
 from recllm.data_prep.ingest import check_tables
 from recllm.data_prep.sources._reading import load
 from recllm.data_prep.sources.files import Files
@@ -28,11 +29,13 @@ GOOD = ["a,x,1,5", "b,y,2,4", "c,z,3,"]
 COLUMNS = {"user": "user", "item": "item", "time": "time"}
 
 
-def ingest(out: Path, path: Path, **options: Any) -> tuple[list[dict], list[dict], dict[str, int]]:
+def ingest(
+    out: Path, path: Path, engine: DataSection | None = None, **options: Any
+) -> tuple[list[dict], list[dict], dict[str, int]]:
     """The interactions, the rejects and the counts of a log of which any row may be wrong."""
     folder = out / "ingested"
     folder.mkdir(exist_ok=True)
-    counts = run_source(Files(path=path, **{"max_reject_rate": 1.0, **options}), folder)
+    counts = run_source(Files(path=path, **{"max_reject_rate": 1.0, **options}), folder, engine)
     with session() as con:
         check_tables(con, folder)
     rejects = folder / "rejects.parquet"
@@ -102,6 +105,48 @@ def test_a_wrong_line_of_json(line: bytes, tmp_path: Path) -> None:
     log, rejected, _ = ingest(tmp_path, path)
     assert [(r["row"], r["user_id"]) for r in log] == [(0, "a"), (1, "b"), (2, "c")]
     assert [(r["line"], r["reason"]) for r in rejected] == [(3, JSON_LINES[line])]
+
+
+#: Wrong records after values that go on over lines, and blank lines; the lines that they are in.
+LONG_RECORDS = {
+    "a,1,x\n\nb,2,y\nc,3\nd,?,z\n": [5, 6],
+    'a,1,"x\ny"\nb,2,y\nc,3\nd,4,"p\n\nq"\n\ne,?,k\n\n\n': [5, 10],
+    'a,1,"x\r\ny"\r\n\r\nb,2\r\nc,?,k\r\n': [5, 6],
+    'a,"x\ny"\nb,?,y\n': [2, 4],
+}
+
+
+@pytest.mark.parametrize("text", LONG_RECORDS)
+def test_lines_are_those_of_the_file(text: str, engine: DataSection, tmp_path: Path) -> None:
+    path, out = tmp_path / "log.csv", tmp_path / "out"
+    path.write_text("user,time,item\r\n" if "\r" in text else "user,time,item\n", newline="")
+    with path.open("a", newline="") as file:
+        file.write(text)
+    first, second = LONG_RECORDS[text]
+    with pytest.raises(UserError) as caught:
+        ingest(tmp_path, path, engine, max_reject_rate=0.0)
+    assert f"wrong number of columns in 1 row, first in line {first}," in str(caught.value)
+    assert f"time not understood (column 'time') in 1 row, first in line {second}" in str(
+        caught.value
+    )
+    out.mkdir()
+    log, rejected, _ = ingest(out, path, engine)
+    assert [(r["line"], r["reason"]) for r in rejected] == [
+        (first, "wrong number of columns"),
+        (second, "time not understood"),
+    ]
+    places = [r["row"] for r in log]
+    assert places == list(range(len(log)))
+
+
+def test_lines_after_those_that_a_quote_joined(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(HEAD + 'a,x,1,1\n"b,x,1,1\nc,x,1,1\n"d,x,1,1\ne,x,?,1\n')
+    _, rejected, _ = ingest(tmp_path, path)
+    assert [(r["line"], r["reason"]) for r in rejected] == [
+        *[(3, "stray quotes")] * 3,  # where it begins
+        (6, "time not understood"),
+    ]
 
 
 def test_the_share_that_may_be_set_aside(
