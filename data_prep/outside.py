@@ -13,7 +13,9 @@ from recllm.data_prep.tables import Connection, Table, materialise, read, scalar
 
 def held_out(log: Table) -> Table:
     """The labelled valid and test interactions of some that left the log."""
-    return log.filter(log.split.isin(HELD_OUT)).select("user_id", "split", "timestamp")
+    kept = log.filter(log.split.isin(HELD_OUT))
+    # places, which are the times of a log without any, are int32 on Spark
+    return kept.select("user_id", "split", timestamp=kept.timestamp.cast("int64"))
 
 
 def with_history(outside: Table, log: Table, owners: Table) -> Table:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KEPT_CHARACTERS = 1000
 _BAD = "recllm_bad"
 _WHOLE = "recllm_whole"
+_BLANK = "recllm_blank"
 _LINE = "value"
 
 
@@ -57,7 +58,7 @@ def load_json(con: Connection, path: Path, columns: Mapping[str, str], array: bo
             raw = F.col(_BAD)
             fields = {own: _field(own) for own in columns.values()}
         else:
-            lines = _lines(con, path).filter(F.trim(_LINE) != "")
+            lines = _lines(con, path)
             parsed = F.from_json(F.col(_LINE), schema, options).alias("parsed")
             rows = lines.select(STRETCH, _place(), _LINE, parsed)
             bad = F.col(f"parsed.{_BAD}").isNotNull() | F.col("parsed").isNull()
@@ -66,7 +67,10 @@ def load_json(con: Connection, path: Path, columns: Mapping[str, str], array: bo
             raw = F.col(_LINE)
             fields = {own: F.col("parsed").getField(own) for own in columns.values()}
         texts = {new: fields[own] for new, own in columns.items()}
-        return number_stretches(con, _checked(rows, texts, broken, raw), "row")
+        blank = F.lit(False) if array else F.trim(_LINE) == ""
+        checked = _checked(rows, texts, broken, raw, blank.alias(_BLANK))
+        numbered = number_stretches(con, checked, "row")  # blank lines are counted, too
+        return numbered.filter(~numbered[_BLANK]).drop(_BLANK)
 
 
 def load_parquet(

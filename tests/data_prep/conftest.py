@@ -144,6 +144,11 @@ def engine(request: pytest.FixtureRequest) -> DataSection:
     return make_recipe().data
 
 
+def engine_keys(data: DataSection) -> dict[str, Any]:
+    """The keys of a recipe that name an engine."""
+    return data.model_dump(include={"engine", "spark"})
+
+
 @pytest.fixture(scope="session")
 def beauty(real_data: Path, prepare: Callable[..., Prepared]) -> Prepared:
     """Amazon Beauty under the defaults: 5-core, leave-one-out."""

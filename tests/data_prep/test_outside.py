@@ -11,6 +11,9 @@ import pytest
 
 from recllm.catalog.outside import read_outside
 from recllm.catalog.split_names import HELD_OUT, SPLITS
+from recllm.config.schema import DataSection
+
+from .conftest import engine_keys
 
 Prepare = Callable[..., Any]
 Row = tuple[str, list[str], str]
@@ -55,10 +58,20 @@ def naive(rows: list[Row], known: str) -> tuple[list[Row], list[str], int]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_ready_made_rows(seed: int, tmp_path: Path, prepare: Prepare) -> None:
+    are_as_expected(seed, tmp_path, prepare)
+
+
+def test_ready_made_rows_on_spark(spark: DataSection, tmp_path: Path, prepare: Prepare) -> None:
+    are_as_expected(0, tmp_path, prepare, **engine_keys(spark))
+
+
+def are_as_expected(seed: int, tmp_path: Path, prepare: Prepare, **engine: Any) -> None:
     rows, known = drawn_rows(random.Random(seed)), "ABD"
     expected = {split: naive(found, known) for split, found in rows.items()}
     folder = write_rows(tmp_path / "chains", rows, known)
-    done = prepare(source="chains", path=str(folder), k_core=0, split="given", missing_items="drop")
+    done = prepare(
+        source="chains", path=str(folder), k_core=0, split="given", missing_items="drop", **engine
+    )
     for split, (left, _, _) in expected.items():
         assert sorted(done.histories(split)) == left
     for split in HELD_OUT:
@@ -85,13 +98,16 @@ x,Y,1,test
 
 
 @pytest.mark.parametrize("missing", ["keep", "drop"])
-def test_a_log_with_labels(missing: str, tmp_path: Path, prepare: Prepare) -> None:
+def test_a_log_with_labels(
+    missing: str, engine: DataSection, tmp_path: Path, prepare: Prepare
+) -> None:
     """X and Y are too rare, or unknown: only what has a history would be asked for."""
     (tmp_path / "log.csv").write_text(LOG.replace("v,X,1,valid\n", ""))
     (tmp_path / "items.csv").write_text("item_id,title\nA,a\nB,b\n")
     done = prepare(
         source="files", path=str(tmp_path / "log.csv"), items=str(tmp_path / "items.csv"),
         columns={"split": "split"}, split="given", k_core=2, missing_items=missing,
+        **engine_keys(engine),
     )  # fmt: skip
     assert read_outside(done.folders["filter"], "test") == ["u", "w"]
     assert read_outside(done.folders["filter"], "valid") == []

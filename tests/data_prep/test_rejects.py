@@ -139,6 +139,21 @@ def test_lines_are_those_of_the_file(text: str, engine: DataSection, tmp_path: P
     assert places == list(range(len(log)))
 
 
+def test_lines_of_json_after_blank_ones(engine: DataSection, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    good, bad = (
+        '{"user": "a", "item": "x", "time": 1}\n',
+        '{"user": "a", "item": "x", "time": "?"}\n',
+    )
+    path.write_text(good + "\n  \n" + bad + good + "{\n\n" + good)
+    log, rejected, _ = ingest(tmp_path, path, engine)
+    assert [r["row"] for r in log] == [0, 1, 2]
+    assert [(r["line"], r["reason"]) for r in rejected] == [
+        (4, "time not understood"),
+        (6, "not JSON"),
+    ]
+
+
 def test_lines_after_those_that_a_quote_joined(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text(HEAD + 'a,x,1,1\n"b,x,1,1\nc,x,1,1\n"d,x,1,1\ne,x,?,1\n')

@@ -28,7 +28,7 @@ from recllm.data_prep.statistics.figures import describe_log, read_log
 from recllm.data_prep.tables import session
 from recllm.errors import UserError
 
-from .conftest import Prepared, on_spark, run_source
+from .conftest import Prepared, engine_keys, on_spark, run_source
 
 Prepare = Callable[..., Prepared]
 Records = list[dict[str, Any]]
@@ -172,11 +172,6 @@ def test_the_other_formats(kind: str, spark: DataSection, prepare: Prepare, tmp_
     expected, found = prepare("ingest", **data), prepare("ingest", **data, **engine_keys(spark))
     assert_same(found.folders, expected.folders)
     assert found.counts == expected.counts
-
-
-def engine_keys(data: DataSection) -> dict[str, Any]:
-    """The keys of a recipe that name an engine."""
-    return data.model_dump(include={"engine", "spark"})
 
 
 @pytest.mark.slow
