@@ -82,7 +82,7 @@ def settings(small: bool, folder: Path) -> tuple[str, list[str]]:
     limits = [f"sid.health.{name}={limit}" for name, limit in LIMITS.items()]
     common = [*limits, f"cache_dir={folder / 'cache'}", "sft.validation_users=1000"]
     if small:
-        return "demo", [*common, "data.users=1000", "sft.trainer.num_train_epochs=1"]
+        return "demo", [*common, "data.users=400", "sft.trainer.num_train_epochs=1"]
     data = os.environ.get("RECLLM_DATA")
     if not data:
         raise SystemExit("indexing: set RECLLM_DATA to a folder with amazon14-beauty, or --small")

@@ -53,12 +53,12 @@ class Sizes:
     max_history: int = 10
 
 
-SMALL = Sizes(recipe="demo", tokens=50_000, hidden=96)
+SMALL = Sizes(recipe="demo", tokens=20_000, hidden=96)
 
 
 def settings(case: str, sizes: Sizes, folder: Path) -> list[str]:
     """What is set in the recipe for one case, but for how long it trains."""
-    log = ["data.users=1000"] if sizes.recipe == "demo" else [f"data.path={beauty()}"]
+    log = ["data.users=300"] if sizes.recipe == "demo" else [f"data.path={beauty()}"]
     halves = [f"sft.trainer.{name}_steps=0.25" for name in ("eval", "save")]
     strategies = [f"sft.trainer.{name}_strategy=steps" for name in ("eval", "save")]
     mix = ", ".join(f"{task}: 1.0" for task in MIXES[case])

@@ -96,7 +96,7 @@ BEAUTY = Log(
 )  # fmt: skip
 MOVIELENS = Log("movielens-small", "movielens-latest-small", (), steps=60, prompts=512, seeds=1)
 SMALL = Log(
-    "demo", None, ("data.users=600", "sft.trainer.num_train_epochs=2"), steps=5, prompts=16,
+    "demo", None, ("data.users=300", "sft.trainer.num_train_epochs=2"), steps=4, prompts=16,
     ways={name: WAYS[name] for name in ("beam, rank", "beam-risk, ndcg")}, rates=RATES[:1],
     seeds=1,
 )  # fmt: skip

@@ -11,7 +11,8 @@ DuckDB and on Spark. Code that runs on both must know:
 - A table holds no NaN: Spark's `isnull`, as Ibis asks for it, is true of it, DuckDB's is not.
 - Text becomes values by `recllm.data_prep.values`: the engines' own casts and `strip` differ.
 - Regular expressions are those that RE2 and Java share; the end of a text is `\\z`: Java's `$`
-  also stands before a last line end.
+  also stands before a last line end. What replaces a match names no group: RE2's `\\1` is Java's
+  `$1`.
 - No Python functions in a query, and nothing of the size of the log in this process: `collect`
   and `scalars` are for aggregations.
 """

@@ -103,14 +103,18 @@ def as_text(value: Column) -> Column:
     return ibis.ifelse(short == whole, whole.cast("string") + ".0", text)
 
 
-def is_json(text: Column) -> Column:
-    """Whether a text is JSON."""
-    return engine(text.get_backend().name).is_json(text)
+def is_json(text: Column, column: Column | None = None) -> Column:
+    """Whether a text is JSON.
+
+    Args:
+        column: where the text is an element of an array, which knows no engine: the array.
+    """
+    return engine((text if column is None else column).get_backend().name).is_json(text)
 
 
-def parse_list(text: Column) -> Column:
-    """A JSON array as strings."""
-    return engine(text.get_backend().name).parse_list(text)
+def parse_list(text: Column, column: Column | None = None) -> Column:
+    """A JSON array as strings; `column` as in `is_json`."""
+    return engine((text if column is None else column).get_backend().name).parse_list(text)
 
 
 def _where(text: Column, shape: str) -> Column:

@@ -58,8 +58,9 @@ class Source(Plugin):
         of the log that the items file lacks gets its id as its title, or its interactions are
         dropped: see `missing_items`.
 
-        Rows that cannot be read or understood are set aside in `rejects.parquet` (file string,
-        line int64 from 1, reason string, content string), up to `max_reject_rate`.
+        Rows that cannot be read or understood are set aside in `rejects.parquet`, up to
+        `max_reject_rate`: file string, line int64 (from 1, the one in which the row begins; of a
+        file without lines, the row's number), reason string, content string.
 
         Returns:
             Counts for the manifest: `interactions`, `items`, `rejected_<reason>`, and everything

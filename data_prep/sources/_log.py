@@ -272,9 +272,10 @@ def item_columns(
     return chosen | {name: name for name in others}
 
 
-def joined(text: Column, separator: str) -> Column:
-    """A JSON array of strings as one string; anything else as it is."""
+def joined(text: Column, separator: str, column: Column | None = None) -> Column:
+    """A JSON array of strings as one string; anything else as it is; `column` as in `is_json`."""
     import ibis
 
-    array = stripped(text).startswith("[") & is_json(text)
-    return ibis.ifelse(array, parse_list(ibis.ifelse(array, text, "[]")).join(separator), text)
+    array = stripped(text).startswith("[") & is_json(text, column)
+    parsed = parse_list(ibis.ifelse(array, text, "[]"), column)
+    return ibis.ifelse(array, parsed.join(separator), text)

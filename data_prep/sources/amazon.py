@@ -156,7 +156,11 @@ def _load(con: Connection, path: Path, chosen: Mapping[str, str]) -> Table:
 
 
 def _in_seconds(milliseconds: Column) -> Column:
-    return milliseconds.re_replace(r"^(-?[0-9]+)[0-9]{3}(\.[0-9]*)?$", r"\1")
+    import ibis
+
+    long = r"^(-?[0-9]+)[0-9]{3}(\.[0-9]*)?\z"
+    seconds = milliseconds.re_extract(long, 1)
+    return ibis.ifelse(milliseconds.re_search(long), seconds, milliseconds)
 
 
 def _without_duplicates(con: Connection, log: Table) -> tuple[Table, dict[str, int]]:
@@ -214,7 +218,7 @@ def _flattened(categories: Column) -> Column:
 
     nested = categories.startswith("[[") & is_json(categories)
     paths = parse_list(ibis.ifelse(nested, categories, "[]"))
-    told = paths.map(lambda path: joined(path, " > ")).join("; ")
+    told = paths.map(lambda path: joined(path, " > ", categories)).join("; ")
     return ibis.ifelse(nested, told, categories)
 
 

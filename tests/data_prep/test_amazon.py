@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recllm.config.schema import DataSection
 from recllm.data_prep.sources._html_texts import clean_batches
 from recllm.data_prep.sources.amazon import Amazon
 from recllm.errors import UserError
@@ -65,25 +66,27 @@ def lines(records: list[dict]) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
-def ingest(folder: Path, files: dict[str, str], **options: Any) -> tuple[list, dict, dict]:
+def ingest(
+    folder: Path, files: dict[str, str], engine: DataSection | None = None, **options: Any
+) -> tuple[list, dict, dict]:
     """Writes the files and reads them: interactions, items by id, counts."""
     for name, text in files.items():
         content = text.encode()
         (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    counts = run_source(Amazon(**(options or {"path": folder})), out)
+    counts = run_source(Amazon(**(options or {"path": folder})), out, engine)
     log = pq.read_table(out / "interactions.parquet").to_pylist()
     items = pq.read_table(out / "items.parquet").to_pylist()
     return log, {item["item_id"]: item for item in items}, counts
 
 
-def test_the_release_of_2014(tmp_path: Path) -> None:
+def test_the_release_of_2014(engine: DataSection, tmp_path: Path) -> None:
     files = {
         "reviews_Toys_5.json.gz": lines(REVIEWS_2014),
         "meta_Toys.json.gz": META_2014,
     }
-    log, items, counts = ingest(tmp_path, files)
+    log, items, counts = ingest(tmp_path, files, engine)
     assert log == [
         {"row": 0, "user_id": "u1", "item_id": "B1", "timestamp": 1000, "rating": 5.0},
         {"row": 1, "user_id": "u2", "item_id": "B2", "timestamp": 2000, "rating": 1.0},
@@ -101,9 +104,9 @@ def test_the_release_of_2014(tmp_path: Path) -> None:
     assert (counts["items_titled_by_id"], counts["texts_with_entities"]) == (1, 1)
 
 
-def test_reviews_that_are_literals(tmp_path: Path) -> None:
+def test_reviews_that_are_literals(engine: DataSection, tmp_path: Path) -> None:
     text = "".join(repr(review) + "\n" for review in REVIEWS_2014)
-    log, _, _ = ingest(tmp_path, {"reviews_Toys.json.gz": text})
+    log, _, _ = ingest(tmp_path, {"reviews_Toys.json.gz": text}, engine)
     assert [(r["user_id"], r["timestamp"]) for r in log] == [("u1", 1000), ("u2", 2000)]
 
 
@@ -131,9 +134,9 @@ def test_a_literal_is_never_run(line: str, tmp_path: Path) -> None:
     assert not list(Path.cwd().glob("pwned"))
 
 
-def test_the_release_of_2018(tmp_path: Path) -> None:
+def test_the_release_of_2018(engine: DataSection, tmp_path: Path) -> None:
     files = {"Toys_5.json.gz": lines(REVIEWS_2018), "meta_Toys.json.gz": lines(META_2018)}
-    log, items, counts = ingest(tmp_path, files)
+    log, items, counts = ingest(tmp_path, files, engine)
     assert [(r["row"], r["item_id"], r["timestamp"], r["rating"]) for r in log] == [
         (0, "B1", 1000, 5.0),
         (1, "B1", 1001, 5.0),
@@ -163,9 +166,9 @@ def test_the_release_of_2018(tmp_path: Path) -> None:
     assert expected.items() <= counts.items()
 
 
-def test_the_release_of_2023(tmp_path: Path) -> None:
+def test_the_release_of_2023(engine: DataSection, tmp_path: Path) -> None:
     files = {"Books.jsonl.gz": lines(REVIEWS_2023), "meta_Books.jsonl.gz": lines(META_2023)}
-    log, items, counts = ingest(tmp_path, files)
+    log, items, counts = ingest(tmp_path, files, engine)
     assert [(r["user_id"], r["item_id"], r["timestamp"]) for r in log] == [
         ("u1", "P1", 1588687728),
         ("u2", "P1", 1588687728),
