@@ -203,8 +203,8 @@ def _refuse_swallowed_lines(scan: _Scan, path: Path, layout: Layout) -> None:
     inside = " + ".join(_newlines(name) for name in layout.columns)
     whole = _Scan.of(con, _delimited(path, layout), f"{inside} AS newlines")
     read = _number(con, f"SELECT count(*) + coalesce(sum(newlines), 0) FROM {whole.rows}")
-    texts = f"SELECT len({LINES}) AS lines FROM {scan.rejected} GROUP BY line"
-    faults = _number(con, f"SELECT sum(lines) FROM ({texts})")
+    parts = f"SELECT len({LINES}) AS lines FROM {scan.rejected} GROUP BY line"
+    faults = _number(con, f"SELECT sum(lines) FROM ({parts})")
     texts = _lines(path, "ignore_errors=true")
     lines = _number(con, f"SELECT count(*) FROM {texts} WHERE line != ''")
     if lines - (layout.first_line - 1) > read + faults:
