@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from recllm.catalog.outside import OUTSIDE_FILE
 from recllm.config.plugins import SOURCES
 from recllm.data_prep.sources import Source
 from recllm.data_prep.tables import Connection, Table, materialise, read, scalars, size, write
@@ -95,8 +96,11 @@ class Several(Source):
                     found = _numbered(con, found)
                 joined = _joined(found)
                 write(con, joined.order_by(order), out / f"{table}.parquet")
-            rejects = {n: p / "rejects.parquet" for n, p in places.items()}
-            found = {n: read(con, path) for n, path in rejects.items() if path.is_file()}
+            found = _read_some(con, places, OUTSIDE_FILE)
+            if found:
+                outside = _joined(found).order_by("user_id", "timestamp")
+                write(con, outside, out / OUTSIDE_FILE)
+            found = _read_some(con, places, "rejects.parquet")
             if found:
                 told = {n: t.mutate(file=n + "/" + t.file) for n, t in found.items()}
                 joined = _union(list(told.values()))
@@ -119,6 +123,12 @@ class Several(Source):
 def _read_part(given: Mapping[str, Any]) -> Source:
     options = dict(given)
     return SOURCES.load(str(options.pop("source", None))).model_validate(options)
+
+
+def _read_some(con: Connection, places: Mapping[str, Path], name: str) -> dict[str, Table]:
+    """The tables of a file that some of the parts have."""
+    files = {part: place / name for part, place in places.items()}
+    return {part: read(con, file) for part, file in files.items() if file.is_file()}
 
 
 def _numbered(con: Connection, parts: Mapping[str, Table]) -> dict[str, Table]:

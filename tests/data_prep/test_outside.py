@@ -115,6 +115,19 @@ def test_a_log_with_labels(
     assert [user for user, _, _ in done.histories("test")] == ["v"]
 
 
+def test_the_parts_of_several_logs(engine: DataSection, tmp_path: Path, prepare: Prepare) -> None:
+    (tmp_path / "log.csv").write_text(LOG.replace("v,X,1,valid\n", ""))
+    (tmp_path / "items.csv").write_text("item_id,title\nA,a\nB,b\n")
+    part = {
+        "source": "files", "path": str(tmp_path / "log.csv"), "items": str(tmp_path / "items.csv"),
+        "columns": {"split": "split"},
+    }  # fmt: skip
+    parts = {"one": part | {"missing_items": "drop"}, "two": part | {"missing_items": "keep"}}
+    done = prepare(source="several", parts=parts, split="given", k_core=2, **engine_keys(engine))
+    users = ["one/u", "one/w", "two/u", "two/w"]
+    assert read_outside(done.folders["filter"], "test") == users
+
+
 def test_a_log_that_recllm_splits_has_none(tmp_path: Path, prepare: Prepare) -> None:
     more = "".join(f"{user},{item},{5 + n}\n" for user in "uvw" for n, item in enumerate("AB"))
     short = "".join(f"{line.rpartition(',')[0]}\n" for line in LOG.splitlines())
