@@ -124,7 +124,8 @@ def test_reviews_that_are_literals(engine: DataSection, tmp_path: Path) -> None:
 )
 def test_a_literal_is_never_run(line: str, tmp_path: Path) -> None:
     files = {"reviews_T.json": lines(REVIEWS_2014), "meta_T.json": META_2014 + line + "\n"}
-    options = {"reviews": tmp_path / "reviews_T.json", "meta": tmp_path / "meta_T.json"}
+    options: dict[str, Any] = {"reviews": tmp_path / "reviews_T.json"}
+    options["meta"] = tmp_path / "meta_T.json"
     with pytest.raises(UserError, match=r"meta_T\.json: .* in 1 row, first in line 4"):
         ingest(tmp_path, files, **options)
     _, items, _ = ingest(tmp_path, files, **options, max_reject_rate=0.3)
